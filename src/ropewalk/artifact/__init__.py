@@ -1,0 +1,11 @@
+"""The contract between rooms: a directory whose `manifest.json` is written last.
+
+A stage builds in `NAME.part/` and renames it to `NAME/` when all is there, so an artifact either stands whole or not at
+all. Its manifest says how it was made (`recipe`), what it is (`digest`), from what (`inputs`), and holds the facts
+people ask for. See `manifest.py` for the fields and `build.py` for the rules of skip, refuse and resume.
+"""
+
+from ropewalk.artifact.build import Part, build
+from ropewalk.artifact.manifest import Artifact, Damage, open_artifact, source_digest, verify
+
+__all__ = ["Artifact", "Damage", "Part", "build", "open_artifact", "source_digest", "verify"]

@@ -1,0 +1,115 @@
+"""Read a recipe: a TOML file whose sections are artifacts, in the order in which they are made.
+
+    into = "runs/docs"            # every artifact lies here, under its section's name
+
+    [pages]                       # makes runs/docs/pages
+    stage = "crawl"               # the verb that makes it; all other keys are that verb's options
+    sites = ["http://127.0.0.1:8470/"]
+
+    [corpus]
+    stage = "corpus"
+    pages = "pages"               # an input: an artifact made above, or a path
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ropewalk.config.options import options_from
+from ropewalk.config.stage import input_fields
+from ropewalk.runtime.errors import InputError, OptionError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One artifact of a recipe: its name and path, the verb that makes it, its checked options, the steps it reads."""
+
+    name: str
+    verb: str
+    options: Any
+    out: Path
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe, its steps in order."""
+
+    path: Path
+    into: Path
+    steps: tuple[Step, ...]
+
+
+def load_recipe(
+    path: Path, *, options_classes: Mapping[str, type], overrides: tuple[str, ...] = (), into: Path | None = None
+) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        options_classes: the options of every verb that a recipe may name.
+        overrides: `NAME.KEY=VALUE` with a TOML value, stronger than the file.
+        into: another folder than the recipe's for its artifacts.
+
+    Raises:
+        InputError: no such file, or not TOML. OptionError: a wrong stage, key, type, value or reference.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"there is no recipe {path}: check the path, or write one with 'ropewalk init FOLDER_OR_URL'") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    for override in overrides:
+        _override(table, override)
+    into_text = table.pop("into", None)
+    into = into or (Path(into_text) if isinstance(into_text, str) else None)
+    if into is None:
+        raise OptionError(f"{path}: say where its artifacts go, with a first line like into = \"runs/{path.stem}\"")
+    steps: list[Step] = []
+    for name, section in table.items():
+        steps.append(_step(path, name, section, into, {step.name: step for step in steps}, options_classes))
+    if not steps:
+        raise OptionError(f"{path}: has no stages, add a section like [pages] with stage = \"crawl\"")
+    return Recipe(path, into, tuple(steps))
+
+
+def _step(
+    path: Path, name: str, section: object, into: Path, earlier: Mapping[str, Step], options_classes: Mapping[str, type]
+) -> Step:
+    where = f"{path} [{name}]"
+    if not isinstance(section, dict):
+        raise OptionError(f"{path}: unknown key {name!r} outside a section; known is 'into'")
+    values = dict(section)
+    verb = values.pop("stage", None)
+    if verb not in options_classes:
+        said = f"stage {verb!r} is unknown" if verb else "has no stage"
+        raise OptionError(f"{where}: {said}; stages are {', '.join(options_classes)}")
+    options_class = options_classes[verb]
+    reads = []
+    for field in input_fields(options_class):
+        reference = values.get(field)
+        if isinstance(reference, str) and reference in earlier:
+            reads.append(reference)
+            values[field] = str(earlier[reference].out)
+        elif isinstance(reference, str) and not Path(reference).exists():
+            made = ", ".join(earlier) or "none"
+            raise OptionError(f"{where}: {field} = {reference!r} is neither a path nor made above (made above: {made})")
+    return Step(name, verb, options_from(options_class, values, where=where), into / name, tuple(reads))
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    target, equals, value = override.partition("=")
+    name, dot, key = target.strip().partition(".")
+    if not (equals and dot and key):
+        raise OptionError(f"--set {override}: write it as NAME.KEY=VALUE, for example tokenizer.vocabulary=4096")
+    if not isinstance(table.get(name), dict):
+        sections = [section for section, content in table.items() if isinstance(content, dict)]
+        raise OptionError(f"--set {override}: the recipe has no section {name!r}; it has {', '.join(sections)}")
+    try:
+        table[name][key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[name][key] = value.strip()

@@ -1,0 +1,87 @@
+"""Run a stage's `make` through the artifact contract, its options split into content, inputs and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from ropewalk.artifact import Artifact, Part, build, open_artifact
+from ropewalk.config.options import Input, NotContent, checked, plain
+from ropewalk.runtime.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a verb makes.
+
+    version: raise it whenever the same options and inputs would give other bytes.
+    libraries: distributions whose version decides content.
+    """
+
+    verb: str
+    kind: str
+    version: int
+    libraries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage is expected to take, from rates measured on two cores, and what it hands on.
+
+    amount: pages, documents or tokens for the next stage's estimate.
+    """
+
+    seconds: float
+    disk_bytes: float
+    amount: float = 0
+
+
+def marked(options_class: type, mark: type) -> dict[str, Any]:
+    """The option names annotated with a `mark`, each with the mark itself."""
+    hints = get_type_hints(options_class, include_extras=True)
+    found = {}
+    for name, hint in hints.items():
+        for extra in get_args(hint)[1:]:
+            if isinstance(extra, mark) or extra is mark:
+                found[name] = extra
+    return found
+
+
+def input_fields(options_class: type) -> dict[str, Input]:
+    """The options that name inputs."""
+    return marked(options_class, Input)
+
+
+def build_stage(
+    stage: Stage, options: object, *, out: Path, make: Callable[[Part], Mapping[str, Any]], force: bool = False
+) -> Artifact:
+    """Check the options and inputs, then build, skip or carry on as `ropewalk.artifact.build` says.
+
+    Raises:
+        OptionError, ArtifactError, InputError: before any work is done.
+    """
+    options = checked(options, where=f"ropewalk {stage.verb}")
+    inputs: dict[str, Path] = {}
+    for name, mark in input_fields(type(options)).items():
+        path = getattr(options, name)
+        if path is None:
+            continue
+        if mark.kind is not None:
+            open_artifact(path, mark.kind)
+        inputs[name] = Path(path)
+        if inputs[name].absolute() == Path(out).absolute():
+            raise OptionError(f"ropewalk {stage.verb}: {name} and out are the same folder, {out}: give another --out")
+    left_out = {*inputs, *input_fields(type(options)), *marked(type(options), NotContent)}
+    content = {name: value for name, value in plain(options).items() if name not in left_out}
+    return build(
+        Path(out),
+        kind=stage.kind,
+        stage_version=stage.version,
+        options=content,
+        inputs=inputs,
+        libraries=stage.libraries,
+        make=make,
+        force=force,
+    )

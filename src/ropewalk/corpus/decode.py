@@ -1,0 +1,44 @@
+"""Bytes become characters: byte-order mark, then the server's word, then the page's, then detection."""
+
+from __future__ import annotations
+
+from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
+
+BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+MAX_UNREADABLE_FRACTION = 0.02
+SAMPLE_BYTES = 65_536
+_UNREADABLE = ("\ufffd", *(chr(code) for code in (*range(9), *range(14, 27), *range(28, 32))))
+
+
+def decode(payload: bytes, charset: str | None) -> str:
+    """Decode a page the way browsers rank the evidence, but doubt a label that the bytes contradict.
+
+    A label under which the bytes are invalid is passed over for the next one. If all fail, the detected encoding is
+    used and what it cannot read becomes U+FFFD; `unreadable_fraction` then tells how much that was.
+    """
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if payload.startswith(mark):
+            return bytes_to_str(payload, encoding, errors="replace", fallback_encodings=())
+    detected = detect_encoding(payload, max_len=SAMPLE_BYTES) or "utf-8"
+    in_page = detect_encoding(payload, max_len=SAMPLE_BYTES, from_html_meta=True) or "utf-8"
+    declared = map_encoding_to_html5(charset, fallback_utf8=False) if charset else None
+    for encoding in (declared, in_page, "utf-8"):
+        text = _strictly(payload, encoding)
+        if text is not None:
+            return text
+    return bytes_to_str(payload, detected, errors="replace", fallback_encodings=())
+
+
+def unreadable_fraction(text: str) -> float:
+    """Fraction of characters that no text has: U+FFFD and control characters. Binary files are full of them."""
+    sample = text[:SAMPLE_BYTES]
+    return sum(map(sample.count, _UNREADABLE)) / max(1, len(sample))
+
+
+def _strictly(payload: bytes, encoding: str | None) -> str | None:
+    if encoding is None:
+        return None
+    try:
+        return payload.decode(encoding)
+    except (UnicodeError, LookupError):
+        return None

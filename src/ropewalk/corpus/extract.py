@@ -1,0 +1,107 @@
+"""HTML becomes text: main content only, paragraphs and code blocks kept line by line.
+
+resiliparse does the work. Around it stand two repairs, both seen necessary on real manuals:
+- it takes any <ul> within three elements of <body> for a menu, which guts plain hand-written pages (SQLite's manual
+  lost most of its lists). Lists whose words are mostly not links are moved deeper before extraction.
+- marks that documentation generators put behind headings ("¶") are removed where they survive as text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import DOMContext, ElementNode, HTMLTree, Node, traverse_dom
+
+# End tags that authors leave out do not nest, and void elements have no inside: neither counts for depth.
+_VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
+_FLAT = frozenset((*_VOID, "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option"))
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
+_MENU_DEPTH = 3
+_SHALLOW_LISTS = ("body > ul", "body > * > ul", "body > * > * > ul")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
+_LINE_END = re.compile(r"\r\n?|\u2028|\u2029")
+_SPACE = " \t\u00a0"
+_BLANK_LINES = re.compile(r"\n{4,}")
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """A page's text and title. `nesting` is set instead when the page nests too deep to extract."""
+
+    text: str
+    title: str | None
+    nesting: int | None = None
+
+
+def extract(html: str, *, max_nesting: int) -> Extracted:
+    """Take the main content out of a page."""
+    tree = HTMLTree.parse(html)
+    body = tree.body
+    if body is None:
+        return Extracted("", None)
+    if _estimated_nesting(html, max_nesting) > max_nesting:
+        nesting = _nesting(body)
+        if nesting > max_nesting:
+            return Extracted("", None, nesting)
+    _protect_lists(tree, body)
+    text = extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False)
+    title = clean(" ".join((tree.title or "").split()))
+    return Extracted(clean(text), title or None)
+
+
+def clean(text: str) -> str:
+    """One kind of line end, no control characters, no space at line ends, no permalink marks, at most two blank lines."""
+    lines = _CONTROL.sub("", _LINE_END.sub("\n", text)).split("\n")
+    lines = [line.rstrip(_SPACE).removesuffix("¶").rstrip(_SPACE) for line in lines]
+    return _BLANK_LINES.sub("\n\n\n", "\n".join(lines)).strip("\n")
+
+
+def _estimated_nesting(html: str, enough: int) -> int:
+    """A quick guess from the tags alone, high for sloppy pages: a walk over the tree costs ten times the extraction.
+
+    Stray end tags can lower it. Pages that hide their depth in this way meet the time limit instead.
+    """
+    if html.count("<") <= enough:
+        return 0
+    depth = deepest = 0
+    for closing, name in _TAG.findall(html):
+        if name.lower() in _FLAT:
+            continue
+        depth = max(0, depth - 1) if closing else depth + 1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _nesting(root: ElementNode) -> int:
+    """The tree's true depth."""
+    deepest = 0
+
+    def enter(context: DOMContext) -> None:
+        nonlocal deepest
+        deepest = max(deepest, context.depth)
+
+    traverse_dom(root, enter, elements_only=True)
+    return deepest
+
+
+def _protect_lists(tree: HTMLTree, body: ElementNode) -> None:
+    """Move lists of prose out of the depth at which resiliparse sees menus."""
+    shallow = [(depth, found) for depth, path in enumerate(_SHALLOW_LISTS, 1) for found in body.query_selector_all(path)]
+    for depth, found in shallow:
+        parent = found.parent
+        if parent is None or _is_menu(found):
+            continue
+        for _ in range(_MENU_DEPTH + 1 - depth):
+            wrapper = tree.create_element("div")
+            assert wrapper is not None
+            parent.insert_before(wrapper, found)
+            wrapper.append_child(found)
+            parent = wrapper
+
+
+def _is_menu(element: ElementNode) -> bool:
+    """Whether at least half of the characters are links."""
+    linked = sum(len(link.text or "") for link in element.query_selector_all("a[href]"))
+    return 2 * linked >= len(element.text or "")

@@ -1,0 +1,84 @@
+"""The Parquet of a corpus: schemas, and a writer that gives the same bytes for the same rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ropewalk.corpus.page import Row
+
+ROWS_PER_GROUP = 1_000
+_CATEGORIES = ("language", "split", "stage", "reason")
+
+ROWS = pa.schema(
+    [
+        ("url", pa.string()),
+        ("page_id", pa.string()),
+        ("payload_bytes", pa.int64()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("value", pa.float64()),
+        ("threshold", pa.float64()),
+        ("characters", pa.int64()),
+        ("text_bytes", pa.int64()),
+        ("language", pa.string()),
+        ("language_score", pa.float64()),
+        ("date", pa.date32()),
+        ("title", pa.string()),
+        ("text", pa.string()),
+        ("text_hash", pa.string()),
+        ("bands", pa.binary()),
+    ]
+)
+DOCUMENTS = pa.schema(
+    [
+        ("text", pa.string()),
+        ("url", pa.string()),
+        ("page_id", pa.string()),
+        ("language", pa.string()),
+        ("language_score", pa.float64()),
+        ("date", pa.date32()),
+        ("title", pa.string()),
+        ("split", pa.string()),
+    ]
+)
+LEDGER = pa.schema(
+    [
+        ("url", pa.string()),
+        ("page_id", pa.string()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("value", pa.float64()),
+        ("threshold", pa.float64()),
+        ("characters", pa.int64()),
+        ("duplicate_of", pa.string()),
+    ]
+)
+
+
+def rows_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows as a table, a column per field."""
+    names = [field.name for field in dataclasses.fields(Row)]
+    return pa.table({name: [getattr(row, name) for row in rows] for name in names}, schema=ROWS)
+
+
+def write_table(table: pa.Table, path: Path, *, draft: Path) -> None:
+    """Write `table` to `path` at once: through `draft`, a file elsewhere on the same disk.
+
+    The bytes depend on the rows alone, not on how the table was put together.
+    """
+    pq.write_table(
+        table.combine_chunks(),
+        draft,
+        row_group_size=ROWS_PER_GROUP,
+        compression="zstd",
+        use_dictionary=[name for name in _CATEGORIES if name in table.column_names],  # pyright: ignore[reportArgumentType]
+    )
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)

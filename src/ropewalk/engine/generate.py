@@ -1,0 +1,47 @@
+"""`ropewalk generate`: continuations in the terminal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from ropewalk.engine import GenerateOptions
+from ropewalk.engine.engine import Engine
+from ropewalk.engine.load import load_engine
+from ropewalk.engine.sampling import Sampling
+from ropewalk.runtime.progress import say
+from ropewalk.tokenizer.special import BOUNDARY
+
+
+def generate(options: GenerateOptions) -> None:
+    """Print `options.samples` continuations to stdout and the speed to stderr."""
+    engine = load_engine(options.model, slots=min(options.samples, 16))
+    sampling = Sampling(
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.seed,
+    )
+    prompt = document_prompt(engine, options.prompt)
+    started = time.monotonic()
+    if options.samples == 1:
+        made = 0
+        print(options.prompt, end="", flush=True)
+        for token in engine.stream([prompt], [sampling]):
+            print(token.text, end="", flush=True)
+            made += 1
+        print()
+    else:
+        generations = engine.generate(
+            [prompt] * options.samples, [replace(sampling, seed=options.seed + i) for i in range(options.samples)]
+        )
+        made = sum(len(generation.ids) for generation in generations)
+        for number, generation in enumerate(generations, start=1):
+            print(f"--- {number} of {options.samples}\n{options.prompt}{generation.text}")
+    say(f"{made} tokens, {made / (time.monotonic() - started):,.0f}/s")
+
+
+def document_prompt(engine: Engine, text: str) -> list[int]:
+    """The ids of a document that begins with `text`, as in pretraining."""
+    return [engine.tokenizer.special[BOUNDARY], *engine.tokenizer.encode(text)]

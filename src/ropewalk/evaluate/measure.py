@@ -1,0 +1,153 @@
+"""Measure a model: bits per byte by site beside two baselines, and samples at fixed seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from ropewalk.artifact import Part, open_artifact
+from ropewalk.corpus.reading import read_documents
+from ropewalk.engine.engine import Engine
+from ropewalk.engine.generate import document_prompt
+from ropewalk.engine.load import load_engine
+from ropewalk.engine.sampling import Sampling
+from ropewalk.evaluate import EvalOptions
+from ropewalk.evaluate.compression import primed_xz_bits_per_byte
+from ropewalk.evaluate.ngram import NgramModel
+from ropewalk.pretrain.held_out import DocumentLoss, document_losses, held_out_rows, total_bits_per_byte
+from ropewalk.runtime.errors import ArtifactError, InputError
+from ropewalk.runtime.progress import progress, say
+from ropewalk.tokenizer.shards import TokenReader
+
+EVALUATION = "evaluation.json"
+SAMPLE_TEMPERATURE, SAMPLE_TOP_P = 0.7, 0.95
+
+
+def make_evaluation(options: EvalOptions, part: Part) -> dict[str, Any]:
+    """Write evaluation.json and return its main figures as facts."""
+    _check_belonging(options)
+    reader = TokenReader(options.tokens)
+    rows = held_out_rows(reader)
+    if len(rows) == 0:
+        raise InputError(f"{options.tokens} holds out no document: make the corpus with a held_out_fraction above 0")
+    engine = load_engine(options.model)
+    losses = _model_losses(engine, reader, rows)
+    ngram = _ngram_losses(engine, reader, rows, options.ngram_order)
+    figures = {
+        "documents": len(rows),
+        "bytes": sum(loss.text_bytes for loss in losses),
+        "bits_per_byte": {
+            "model": round(total_bits_per_byte(losses), 4),
+            f"kneser_ney_{options.ngram_order}_gram": round(total_bits_per_byte(ngram), 4),
+            "xz_primed": round(_xz(options), 4),
+        },
+        "perplexity_per_token": round(math.exp(sum(x.nats for x in losses) / sum(x.tokens for x in losses)), 3),
+        "bits_per_byte_by_site": _by_site(options, reader, losses, ngram),
+        "samples": _samples(engine, options),
+    }
+    (part.folder / EVALUATION).write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, value in figures["bits_per_byte"].items():
+        say(f"held-out bits per byte, {name.replace('_', ' ')}: {value:.3f}")
+    return {key: figures[key] for key in ("documents", "bytes", "bits_per_byte", "perplexity_per_token")}
+
+
+def _check_belonging(options: EvalOptions) -> None:
+    """Check that model, tokens and corpus belong together: only then is what is held out here unread by the model."""
+    model, tokens = open_artifact(options.model, "model"), open_artifact(options.tokens, "tokens")
+    if model.inputs["tokens"]["digest"] != tokens.digest:
+        raise ArtifactError(f"{options.model} was not trained on {options.tokens}: give the tokens it was trained on")
+    if tokens.inputs.get("corpus", {}).get("digest") != open_artifact(options.corpus, "corpus").digest:
+        raise ArtifactError(f"{options.tokens} were not made from {options.corpus}: give the corpus they were made from")
+
+
+def _model_losses(engine: Engine, reader: TokenReader, rows: np.ndarray) -> list[DocumentLoss]:
+    context = engine.model.config.context_tokens
+    losses = []
+    with progress("model on held-out documents", total=len(rows), unit="documents") as bar:
+        for start in range(0, len(rows), 16):
+            losses += document_losses(
+                engine.model,
+                reader,
+                rows[start : start + 16],
+                engine.tokenizer.bytes_per_token,
+                context_tokens=context,
+                stride_tokens=context // 2,
+            )
+            bar.advance(len(rows[start : start + 16]))
+    return losses
+
+
+def _ngram_losses(engine: Engine, reader: TokenReader, rows: np.ndarray, order: int) -> list[DocumentLoss]:
+    """The same documents under the n-gram baseline, trained on the same training documents."""
+    training = [_document(reader, row) for row in np.flatnonzero(reader.documents["held_out"] == 0)]
+    model = NgramModel(np.concatenate(training), order=order, vocabulary=engine.tokenizer.vocabulary)
+    losses = []
+    for row in rows:
+        document = _document(reader, row)
+        nats = -float(model.log_probabilities(document).sum())
+        text_bytes = int(engine.tokenizer.bytes_per_token[document].sum())
+        losses.append(DocumentLoss(int(row), nats, len(document) - 1, text_bytes))
+    return losses
+
+
+def _document(reader: TokenReader, row: int) -> np.ndarray:
+    entry = reader.documents[row]
+    return reader.read(int(entry["first_token"]), int(entry["tokens"]))
+
+
+def _xz(options: EvalOptions) -> float:
+    texts = {"train": [], "held_out": []}
+    for batch in read_documents(options.corpus, columns=("text", "split")):
+        for text, split in zip(batch["text"].to_pylist(), batch["split"].to_pylist(), strict=True):
+            texts[split].append(text)
+    training, held_out = ("\n".join(texts[split]).encode() for split in ("train", "held_out"))
+    return primed_xz_bits_per_byte(training, held_out)
+
+
+def _by_site(
+    options: EvalOptions, reader: TokenReader, losses: list[DocumentLoss], ngram: list[DocumentLoss]
+) -> dict[str, dict[str, float]]:
+    """Bits per byte by host and first folder of the URL, the largest sites first."""
+    sites = {}
+    for batch in read_documents(options.corpus, columns=("page_id", "url"), split="held_out"):
+        for page_id, url in zip(batch["page_id"].to_pylist(), batch["url"].to_pylist(), strict=True):
+            sites[page_id] = site_of(url)
+    grouped: dict[str, list[tuple[DocumentLoss, DocumentLoss]]] = defaultdict(list)
+    for loss, baseline in zip(losses, ngram, strict=True):
+        page_id = bytes(reader.documents[loss.row]["page_id"]).hex()
+        grouped[sites[page_id]].append((loss, baseline))
+    table = {}
+    for site, pairs in grouped.items():
+        table[site] = {
+            "documents": len(pairs),
+            "bytes": sum(loss.text_bytes for loss, _ in pairs),
+            "model": round(total_bits_per_byte([loss for loss, _ in pairs]), 4),
+            "ngram": round(total_bits_per_byte([baseline for _, baseline in pairs]), 4),
+        }
+    return dict(sorted(table.items(), key=lambda item: -item[1]["bytes"])[:30])
+
+
+def site_of(url: str) -> str:
+    """Host and first folder: how pages are grouped for people."""
+    parts = urlsplit(url)
+    folders = parts.path.strip("/").split("/")
+    return f"{parts.netloc}/{folders[0]}" if len(folders) > 1 else parts.netloc or url.split("/")[0]
+
+
+def _samples(engine: Engine, options: EvalOptions) -> list[dict[str, Any]]:
+    prompts, samplings, seeds = [], [], []
+    for prompt in options.prompts:
+        for seed in range(options.samples_per_prompt):
+            prompts.append(prompt)
+            seeds.append(seed)
+            samplings.append(Sampling(options.sample_tokens, SAMPLE_TEMPERATURE, 0, SAMPLE_TOP_P, seed))
+    generations = engine.generate([document_prompt(engine, prompt) for prompt in prompts], samplings)
+    return [
+        {"prompt": prompt, "seed": seed, "text": generation.text, "finish": generation.finish}
+        for prompt, seed, generation in zip(prompts, seeds, generations, strict=True)
+    ]

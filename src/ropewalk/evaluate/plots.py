@@ -1,0 +1,56 @@
+"""Plots as inline SVG, small and the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+
+mpl.use("svg")
+from matplotlib import pyplot  # noqa: E402 (the backend is chosen before pyplot wakes)
+
+INK, LINE, SECOND = "#3a3f47", "#0b6e99", "#c2571a"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a plot; `level` draws it flat across, for a baseline."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    dashed: bool = False
+
+
+def line_plot(series: Sequence[Series], *, x_label: str, y_label: str, top_quantile: float | None = None) -> str:
+    """Lines over one axis. `top_quantile` cuts off the start of a loss curve, which would flatten the rest."""
+    with pyplot.rc_context({"svg.hashsalt": "ropewalk", "svg.fonttype": "none", "font.size": 10, "text.color": INK}):
+        figure, axes = pyplot.subplots(figsize=(6.4, 3.2))
+        for one, color in zip(series, (LINE, SECOND, "#5b8c5a", "#8a5ba8"), strict=False):
+            axes.plot(one.x, one.y, label=one.label, color=color, linewidth=1.2, linestyle="--" if one.dashed else "-")
+        if top_quantile is not None:
+            ordered = sorted(value for one in series for value in one.y)
+            axes.set_ylim(ordered[0] * 0.95, ordered[int(top_quantile * (len(ordered) - 1))])
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(series) > 1:
+            axes.legend(frameon=False)
+        figure.tight_layout()
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        pyplot.close(figure)
+    return re.sub(r"^.*?(?=<svg)", "", drawn.getvalue(), flags=re.DOTALL)
+
+
+def smoothed(values: Sequence[float], *, window: int) -> list[float]:
+    """A running mean over the last `window` values."""
+    result, total = [], 0.0
+    for index, value in enumerate(values):
+        total += value - (values[index - window] if index >= window else 0.0)
+        result.append(total / min(index + 1, window))
+    return result

@@ -1,0 +1,120 @@
+"""Muon for the matrices inside blocks, AdamW for the embedding, the head and the norms.
+
+Shapes: N matrices of one shape, R rows, C columns.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ropewalk.model.transformer import Transformer
+
+# Amsel et al. 2025 (Polar Express), table 1: each step is the best odd quintic for the singular values the last one left.
+POLAR_EXPRESS = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+)
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Peak learning rates by kind of parameter."""
+
+    matrix: float
+    embedding: float
+    head: float
+    norm: float
+
+
+def orthogonalize(matrices_NRC: Tensor) -> Tensor:
+    """Replace the singular values of each matrix by values near 1, keeping its singular vectors.
+
+    Five Polar Express steps on the wide side; the smallest singular value it can lift is about 1e-3 of the norm.
+    """
+    tall = matrices_NRC.shape[1] > matrices_NRC.shape[2]
+    x_NRC = matrices_NRC.mT if tall else matrices_NRC
+    x_NRC = x_NRC / (x_NRC.norm(dim=(1, 2), keepdim=True) * 1.01 + 1e-7)
+    for a, b, c in POLAR_EXPRESS:
+        gram_NRR = x_NRC @ x_NRC.mT
+        polynomial_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
+        x_NRC = torch.baddbmm(x_NRC, polynomial_NRR, x_NRC, beta=a)
+    return x_NRC.mT if tall else x_NRC
+
+
+class Optimizer:
+    """Both optimizers behind one `step`, with a state that is a flat dictionary of tensors."""
+
+    def __init__(self, model: Transformer, rates: LearningRates, *, weight_decay: float) -> None:
+        self.rates, self.weight_decay = rates, weight_decay
+        self.by_shape: dict[tuple[int, ...], list[tuple[str, Tensor]]] = defaultdict(list)
+        groups: dict[float, list[Tensor]] = defaultdict(list)
+        self.adamw_names: list[str] = []
+        for name, weight in model.named_parameters():
+            if name.startswith("model.layers.") and weight.ndim == 2:
+                self.by_shape[tuple(weight.shape)].append((name, weight))
+        for rate, chosen in (
+            (rates.embedding, {"model.embed_tokens.weight"}),
+            (rates.head, {"lm_head.weight"}),
+            (rates.norm, {name for name, weight in model.named_parameters() if weight.ndim == 1}),
+        ):
+            named = [(name, weight) for name, weight in model.named_parameters() if name in chosen]
+            self.adamw_names += [name for name, _ in named]
+            groups[rate] += [weight for _, weight in named]
+        self.adamw = torch.optim.AdamW(
+            [{"params": weights, "lr": rate, "peak": rate} for rate, weights in groups.items()],
+            betas=(0.8, 0.95),
+            eps=1e-10,
+            weight_decay=0.0,
+            fused=True,
+        )
+        self.momentum = {shape: torch.zeros(len(named), *shape) for shape, named in self.by_shape.items()}
+
+    @torch.no_grad()
+    def step(self, *, rate_fraction: float, momentum: float) -> None:
+        """Apply the gradients at `rate_fraction` of the peak rates, then clear them."""
+        for group in self.adamw.param_groups:
+            group["lr"] = group["peak"] * rate_fraction
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+        for shape, named in self.by_shape.items():
+            self._muon(shape, named, self.rates.matrix * rate_fraction, momentum)
+
+    def _muon(self, shape: tuple[int, ...], named: list[tuple[str, Tensor]], rate: float, momentum: float) -> None:
+        """Nesterov momentum, orthogonalised, with decay only where it agrees with the update (cautious decay)."""
+        gradients_NRC = torch.stack([_gradient(weight) for _, weight in named])
+        averages_NRC = self.momentum[shape].lerp_(gradients_NRC, 1 - momentum)
+        updates_NRC = orthogonalize(gradients_NRC.lerp_(averages_NRC, momentum))
+        scale = rate * max(1.0, shape[0] / shape[1]) ** 0.5
+        for (_, weight), update_RC in zip(named, updates_NRC, strict=True):
+            if self.weight_decay:
+                weight.sub_(weight * (update_RC * weight > 0), alpha=rate * self.weight_decay)
+            weight.sub_(update_RC, alpha=scale)
+            weight.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on."""
+        tensors = {f"momentum.{'x'.join(map(str, shape))}": average for shape, average in self.momentum.items()}
+        for index, state in self.adamw.state_dict()["state"].items():
+            for key, value in state.items():
+                tensors[f"adamw.{self.adamw_names[index]}.{key}"] = value
+        return tensors
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a state saved by `state`."""
+        for shape in self.momentum:
+            self.momentum[shape] = tensors[f"momentum.{'x'.join(map(str, shape))}"]
+        keys = ("step", "exp_avg", "exp_avg_sq")
+        state = {index: {key: tensors[f"adamw.{name}.{key}"] for key in keys} for index, name in enumerate(self.adamw_names)}
+        self.adamw.load_state_dict({**self.adamw.state_dict(), "state": state})
+
+
+def _gradient(weight: Tensor) -> Tensor:
+    assert weight.grad is not None, "every matrix takes part in every step"
+    return weight.grad

@@ -1,0 +1,105 @@
+"""From tokens to a model folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ropewalk.artifact import Part, open_artifact
+from ropewalk.model.checkpoint import save_model
+from ropewalk.model.config import portable
+from ropewalk.model.transformer import Transformer
+from ropewalk.pretrain import PretrainOptions
+from ropewalk.pretrain.held_out import document_losses, held_out_rows, total_bits_per_byte
+from ropewalk.pretrain.loop import compile_blocks, compiler, train
+from ropewalk.pretrain.optimizer import LearningRates, Optimizer
+from ropewalk.pretrain.schedule import Schedule
+from ropewalk.runtime.errors import ArtifactError
+from ropewalk.runtime.progress import say
+from ropewalk.runtime.seeds import derive_seed
+from ropewalk.tokenizer.encoding import Tokenizer, copy_files
+from ropewalk.tokenizer.order import ReadingOrder
+from ropewalk.tokenizer.shards import TokenReader
+from ropewalk.tokenizer.special import BOUNDARY, PAD, TURN_END
+
+
+def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
+    """Train, save the folder, and return the facts."""
+    tokens = open_artifact(options.tokens, "tokens")
+    if tokens.inputs["tokenizer"]["digest"] != open_artifact(options.tokenizer, "tokenizer").digest:
+        raise ArtifactError(f"{options.tokens} was not made with {options.tokenizer}: give the tokenizer that made these tokens")
+    tokenizer = Tokenizer.load(options.tokenizer)
+    reader = TokenReader(options.tokens)
+    order = ReadingOrder(reader, seed=options.seed, rows=options.batch_rows, context_tokens=options.context_tokens)
+    model = _new_model(options, tokenizer.vocabulary)
+    schedule = Schedule(
+        steps=-(-options.train_tokens // order.step_tokens),
+        warm_up_steps=options.warm_up_steps,
+        warm_down_fraction=options.warm_down_fraction,
+    )
+    some_rows = held_out_rows(reader)[: options.evaluate_documents]
+
+    def held_out() -> dict[str, float]:
+        if len(some_rows) == 0:
+            return {}
+        losses = document_losses(
+            model,
+            reader,
+            some_rows,
+            tokenizer.bytes_per_token,
+            context_tokens=options.context_tokens,
+            stride_tokens=options.context_tokens,
+            windows_at_once=options.batch_rows,
+        )
+        return {"held_out/bits_per_byte": total_bits_per_byte(list(losses))}
+
+    trained = train(
+        model,
+        Optimizer(model, _rates(options), weight_decay=options.weight_decay),
+        schedule,
+        batch=order.batch,
+        part=part,
+        evaluate=held_out,
+        evaluate_every_steps=options.evaluate_every_steps,
+        step_tokens=order.step_tokens,
+    )
+    special = tokenizer.special
+    stop_ids = [special[BOUNDARY], special[TURN_END]]
+    save_model(model, part.folder, stop_ids=stop_ids, pad_id=special[PAD], start_id=special[BOUNDARY])
+    copy_files(options.tokenizer, part.folder)
+    return {
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "steps": trained.steps,
+        "tokens_read": trained.steps * order.step_tokens,
+        "epochs": round(trained.steps * order.step_tokens / order.epoch_tokens, 3),
+        "last_loss": trained.last_loss,
+        "held_out_bits_per_byte": held_out().get("held_out/bits_per_byte"),
+        "conversations": "conversations" in tokens.inputs,
+        "shape": {"layers": model.config.layers, "width": model.config.width, "context_tokens": model.config.context_tokens},
+    }
+
+
+def _new_model(options: PretrainOptions, vocabulary: int) -> Transformer:
+    config = portable(
+        depth=options.depth, vocabulary=vocabulary, context_tokens=options.context_tokens, width=options.width
+    )
+    model = Transformer(config)
+    model.initialize(derive_seed("weights", options.seed))
+    if options.compile == "auto" and compiler():
+        compile_blocks(model)
+    elif options.compile == "auto":
+        say("no C++ compiler here, so the blocks are not compiled: expect about two thirds of the speed ('ropewalk doctor')")
+    return model
+
+
+def _rates(options: PretrainOptions) -> LearningRates:
+    return LearningRates(
+        matrix=options.matrix_rate, embedding=options.embedding_rate, head=options.head_rate, norm=options.norm_rate
+    )
+
+
+def step_of_metrics(rows: list[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The steps at which a metric was logged, and its values."""
+    found = [(row["step"], row[name]) for row in rows if name in row]
+    return np.array([step for step, _ in found]), np.array([value for _, value in found])

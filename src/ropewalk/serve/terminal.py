@@ -1,0 +1,84 @@
+"""`ropewalk chat`: one conversation on stdin and stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ropewalk.artifact.manifest import MANIFEST, open_artifact
+from ropewalk.engine.engine import Engine
+from ropewalk.engine.generate import document_prompt
+from ropewalk.engine.load import load_engine
+from ropewalk.engine.sampling import Sampling
+from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.progress import say
+from ropewalk.serve import ChatOptions
+from ropewalk.tokenizer.chat import render_prompt
+
+Message = dict[str, str]
+
+
+def chat(options: ChatOptions) -> None:
+    """Read lines, stream answers. `/new` forgets the conversation, `/exit` or end of input ends it."""
+    engine = load_engine(options.model, slots=1)
+    converses = learned_conversations(options.model)
+    if converses:
+        say(f"{options.model}: /new forgets the conversation, /exit ends it")
+    else:
+        say(f"{options.model} has read pages but no conversations: it continues your text rather than answering. /exit ends it")
+    sampling = Sampling(options.max_tokens, options.temperature, options.top_k, options.top_p, options.seed)
+    opening: list[Message] = [{"role": "system", "content": options.system}] if options.system else []
+    messages = list(opening)
+    for turn, line in enumerate(_lines()):
+        if line == "/exit":
+            return
+        if line == "/new":
+            messages = list(opening)
+            continue
+        messages.append({"role": "user", "content": line})
+        try:
+            prompt = _fitting_prompt(engine, messages, keep=len(opening)) if converses else document_prompt(engine, line)
+            answer = ""
+            for token in engine.stream([prompt], [replace(sampling, seed=options.seed + turn)]):
+                answer += token.text
+                print(token.text, end="", flush=True)
+            print()
+        except InputError as error:
+            say(str(error))
+            messages.pop()
+            continue
+        messages.append({"role": "assistant", "content": answer})
+
+
+def learned_conversations(model: Path) -> bool:
+    """Whether a model was trained on conversations; a folder made elsewhere is taken to be a chat model."""
+    if not (model / MANIFEST).is_file():
+        return True
+    return bool(open_artifact(model, "model").facts["conversations"])
+
+
+def _fitting_prompt(engine: Engine, messages: list[Message], *, keep: int) -> list[int]:
+    """The conversation as ids; when it outgrows the context, its oldest turns are left out and the user is told."""
+    room = engine.model.config.context_tokens
+    dropped = 0
+    while True:
+        prompt = render_prompt(messages[:keep] + messages[keep + dropped :], engine.tokenizer)
+        if len(prompt) < room or keep + dropped >= len(messages) - 1:
+            break
+        dropped += 2
+    if dropped:
+        say(f"(the conversation is longer than the model's {room} tokens: the oldest {dropped} messages are left out)")
+    return prompt
+
+
+def _lines() -> Iterator[str]:
+    prompt = "> " if sys.stdin.isatty() else ""
+    while True:
+        try:
+            line = input(prompt).strip()
+        except EOFError:
+            return
+        if line:
+            yield line

@@ -1,0 +1,124 @@
+"""Text to token ids and back: learn a vocabulary from a corpus, then write a corpus or conversations as tokens.
+
+`tokenizer` reads a corpus and makes an artifact of kind `tokenizer`, a folder that other tools read as it is:
+
+    tokenizer.json          Hugging Face: byte-level BPE, its split pattern, its special tokens; the one file we read back
+    tokenizer_config.json   which special token plays which part, for transformers
+    chat_template.jinja     the chat format for transformers, vLLM and llama.cpp; our own renderer is `chat.py`
+    ranks.tiktoken          the same tokens as tiktoken writes them
+    token_bytes.npy         int32, bytes of each token id, 0 for special tokens: what bits per byte need
+
+`tokenize` reads a tokenizer and a corpus, or a tokenizer and a file of conversations, and makes `tokens`:
+
+    tokens-00000.bin        token ids one after the other, little-endian uint16 (uint32 past 65,536 tokens)
+    mask-00000.bin          conversations only: a byte per token, 1 where the model is to learn it
+    documents.npy           a row per document: first_token, tokens, held_out, page_id (sha256, 32 bytes)
+
+Every document begins with `<|endoftext|>`, held-out documents are in and flagged, and shards end with a document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from ropewalk.artifact import Artifact
+from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
+from ropewalk.runtime.errors import OptionError
+
+__all__ = [
+    "TOKENIZE",
+    "TOKENIZER",
+    "TokenizeOptions",
+    "TokenizerOptions",
+    "estimate_tokenize",
+    "estimate_tokenizer",
+    "run_tokenize",
+    "run_tokenizer",
+]
+
+TOKENIZER = Stage("tokenizer", "tokenizer", version=1, libraries=("rustbpe",))
+TOKENIZE = Stage("tokenize", "tokens", version=1, libraries=("tiktoken",))
+
+SPECIAL_TOKENS = 6
+
+# Measured on two cores, on the pages of recipes/docs.toml.
+BYTES_PER_DOCUMENT = 7_500
+BYTES_PER_TOKEN = 3.7
+TRAIN_BYTES_PER_SECOND = 6e6
+TRAIN_SECONDS_PER_MERGE = 1e-4
+ENCODE_BYTES_PER_SECOND = 12e6
+
+
+@dataclass(frozen=True)
+class TokenizerOptions:
+    """Learn a byte-level BPE vocabulary from the train split of a corpus."""
+
+    corpus: Annotated[Path, Input("corpus")]
+    """The corpus to learn from; its held-out documents are only measured."""
+    vocabulary: Annotated[int, Ge(256 + SPECIAL_TOKENS), Le(1_000_000)] = 32_768
+    """Tokens in all: 256 bytes, the learned ones, and 6 special tokens."""
+    pattern: Literal["gpt4", "gpt2"] = "gpt4"
+    """How text is split into pieces that no token crosses: as GPT-4 does (digits in threes), or as GPT-2 does."""
+    sample_bytes: Annotated[int, Ge(1_000_000), Le(2_000_000_000)] = 1_000_000_000
+    """Bytes of text to learn from at most; of a larger corpus a random part of the documents, the same every time."""
+
+
+@dataclass(frozen=True)
+class TokenizeOptions:
+    """Write a corpus, or conversations, as token ids that training reads by memory map."""
+
+    tokenizer: Annotated[Path, Input("tokenizer")]
+    """The tokenizer to use."""
+    corpus: Annotated[Path | None, Input("corpus")] = None
+    """The corpus to write as tokens, both its splits; or give conversations."""
+    conversations: Annotated[Path | None, Input()] = None
+    """A JSONL file with {"messages": [{"role", "content"}, ...]} on each line; or give a corpus."""
+    held_out_fraction: Annotated[float, Ge(0), Lt(1)] = 0.02
+    """Fraction of the conversations to hold out, chosen by their hash; a corpus brings its own split."""
+    shard_tokens: Annotated[int, Gt(0)] = 100_000_000
+    """Tokens in one file at most; a longer document gets a file of its own."""
+    workers: Annotated[int, Ge(0), NotContent] = 0
+    """Threads that encode; 0 takes all cores."""
+
+
+def run_tokenizer(options: TokenizerOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Learn the vocabulary and write it for ourselves, transformers and tiktoken.
+
+    Raises:
+        InputError: the corpus is too small for the vocabulary asked.
+    """
+    from ropewalk.tokenizer.training import make_tokenizer
+
+    return build_stage(TOKENIZER, options, out=out, force=force, make=lambda part: make_tokenizer(part, options))
+
+
+def run_tokenize(options: TokenizeOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Write all documents, or all conversations, as token shards with an index.
+
+    Raises:
+        OptionError: neither or both of corpus and conversations. InputError: a line is no conversation, or nothing is in.
+    """
+    if (options.corpus is None) == (options.conversations is None):
+        raise OptionError("ropewalk tokenize: give either --corpus or --conversations, and not both")
+    from ropewalk.tokenizer.writing import make_tokens
+
+    return build_stage(TOKENIZE, options, out=out, force=force, make=lambda part: make_tokens(part, options))
+
+
+def estimate_tokenizer(options: TokenizerOptions, amount: float) -> Estimate:
+    """What `tokenizer` takes for `amount` documents; hands the documents on."""
+    learned_bytes = min(amount * BYTES_PER_DOCUMENT, options.sample_bytes)
+    seconds = 1 + learned_bytes / TRAIN_BYTES_PER_SECOND + options.vocabulary * TRAIN_SECONDS_PER_MERGE
+    return Estimate(seconds=seconds, disk_bytes=85 * options.vocabulary, amount=amount)
+
+
+def estimate_tokenize(options: TokenizeOptions, amount: float) -> Estimate:
+    """What `tokenize` takes for `amount` documents; hands tokens on."""
+    text_bytes = amount * BYTES_PER_DOCUMENT
+    tokens = text_bytes / BYTES_PER_TOKEN
+    bytes_per_id = 3 if options.conversations else 2
+    return Estimate(seconds=1 + text_bytes / ENCODE_BYTES_PER_SECOND, disk_bytes=tokens * bytes_per_id, amount=tokens)

@@ -1,0 +1,139 @@
+"""The tokenizer's files, in the forms that transformers and tiktoken read."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ropewalk.tokenizer.special import BOUNDARY, PAD, SPECIAL, special_ids
+
+TOKENIZER_JSON = "tokenizer.json"
+RANKS = "ranks.tiktoken"
+TOKENIZER_FILES = (TOKENIZER_JSON, "tokenizer_config.json", "chat_template.jinja", RANKS, "token_bytes.npy")
+
+# The same ids as `chat.render` for text without special tokens in it. Where text is not trusted use the renderer:
+# a template writes one string, and in a string a user's '<|im_end|>' cannot be told from ours.
+CHAT_TEMPLATE = """\
+{{- bos_token }}
+{%- for message in messages %}
+    {{- '<|im_start|>' + message['role'] + '\\n' }}
+    {%- if message['role'] == 'assistant' %}
+        {%- generation %}
+            {{- message['content'] + '<|im_end|>' }}
+        {%- endgeneration %}
+    {%- else %}
+        {{- message['content'] + '<|im_end|>' }}
+    {%- endif %}
+    {{- '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
+
+
+def write_tokenizer(folder: Path, tokens: Sequence[bytes], *, pattern: str) -> None:
+    """Write all the tokenizer's files for byte and BPE tokens in rank order."""
+    _write_json(folder / TOKENIZER_JSON, _tokenizer_json(tokens, pattern))
+    _write_json(folder / "tokenizer_config.json", _tokenizer_config())
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    write_ranks(folder / RANKS, tokens)
+    lengths = [*map(len, tokens), *([0] * len(SPECIAL))]
+    np.save(folder / "token_bytes.npy", np.array(lengths, dtype="<i4"), allow_pickle=False)
+
+
+def write_ranks(path: Path, tokens: Sequence[bytes]) -> None:
+    """Write tokens as tiktoken does: base64 and rank, a line each."""
+    path.write_text("".join(f"{base64.b64encode(token).decode()} {rank}\n" for rank, token in enumerate(tokens)))
+
+
+def read_ranks(path: Path) -> list[bytes]:
+    """The tokens that `write_ranks` wrote."""
+    return [base64.b64decode(line.split()[0]) for line in path.read_text().splitlines()]
+
+
+def shown_as(token: bytes) -> str:
+    """A token in GPT-2's byte alphabet, one printable character per byte."""
+    return "".join(map(BYTE_ALPHABET.__getitem__, token))
+
+
+def bytes_of(shown: str) -> bytes:
+    """The inverse of `shown_as`. Raises KeyError for a character outside the alphabet."""
+    return bytes(map(_BYTE_OF.__getitem__, shown))
+
+
+def _byte_alphabet() -> list[str]:
+    """Printable Latin-1 stands for itself; the other bytes take the characters from U+0100 on, in order."""
+    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = iter(range(0x100, 0x200))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+
+
+BYTE_ALPHABET = _byte_alphabet()
+_BYTE_OF = {character: byte for byte, character in enumerate(BYTE_ALPHABET)}
+
+
+def merges_of(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """The two halves of each token after the first 256: what BPE by the earlier ranks makes of its bytes."""
+    ranks = {token: rank for rank, token in enumerate(tokens)}
+    return [_halves(token, ranks) for token in tokens[256:]]
+
+
+def _halves(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
+    parts = [token[index : index + 1] for index in range(len(token))]
+    while len(parts) > 2:
+        joined = [ranks.get(left + right, len(ranks)) for left, right in pairwise(parts)]
+        at = min(range(len(joined)), key=joined.__getitem__)
+        assert joined[at] < ranks[token], f"token {token!r} cannot be merged from earlier ones"
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts[0], parts[1]
+
+
+def _tokenizer_json(tokens: Sequence[bytes], pattern: str) -> dict[str, Any]:
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": index, "content": name, **flags} for name, index in special_ids(len(tokens)).items()],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": {shown_as(token): rank for rank, token in enumerate(tokens)},
+            "merges": [[shown_as(left), shown_as(right)] for left, right in merges_of(tokens)],
+        },
+    }
+
+
+def _tokenizer_config() -> dict[str, Any]:
+    """What transformers asks of a tokenizer beyond tokenizer.json."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": BOUNDARY,
+        "eos_token": BOUNDARY,
+        "pad_token": PAD,
+        "extra_special_tokens": [name for name in SPECIAL if name not in (BOUNDARY, PAD)],
+        "clean_up_tokenization_spaces": False,
+    }
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,103 @@
+"""Learn a vocabulary: stream the train split through rustbpe, write the files, measure on held-out documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute
+import rustbpe
+
+from ropewalk.artifact import Part
+from ropewalk.corpus.reading import read_documents
+from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.progress import Bar, progress, say
+from ropewalk.tokenizer import SPECIAL_TOKENS, TokenizerOptions
+from ropewalk.tokenizer.encoding import Tokenizer
+from ropewalk.tokenizer.files import RANKS, read_ranks, write_ranks, write_tokenizer
+from ropewalk.tokenizer.pattern import PATTERNS, learnable_pieces
+from ropewalk.tokenizer.special import SPECIAL, special_ids
+
+assert len(SPECIAL) == SPECIAL_TOKENS, "the door's number of special tokens is not that of special.py"
+
+
+def make_tokenizer(part: Part, options: TokenizerOptions) -> Mapping[str, Any]:
+    """Make the tokenizer artifact. What was learned before a kill is not learned again."""
+    pattern = PATTERNS[options.pattern]
+    learned = part.scratch / RANKS
+    if not learned.is_file():
+        tokens = learn(
+            options.corpus, count=options.vocabulary - len(SPECIAL), pattern=pattern, sample_bytes=options.sample_bytes
+        )
+        write_ranks(learned.with_suffix(".draft"), tokens)
+        learned.with_suffix(".draft").replace(learned)
+    tokens = read_ranks(learned)
+    tokenizer = Tokenizer(tokens, pattern=pattern, special=special_ids(len(tokens)))
+    assert tokenizer.vocabulary == options.vocabulary, "the vocabulary is not of the size asked"
+    write_tokenizer(part.folder, tokens, pattern=pattern)
+    return {"vocabulary": tokenizer.vocabulary, **measure(tokenizer, options.corpus)}
+
+
+def learn(corpus: Path, *, count: int, pattern: str, sample_bytes: int) -> list[bytes]:
+    """Learn `count` tokens, the 256 bytes included, in rank order; ties go to the smaller pair of ids.
+
+    rustbpe counts pairs in 32 bits. At most 2 GB of text come in, and text has no more pairs than bytes: no count wraps.
+
+    Raises:
+        InputError: there is no text, or so little that no pair is left to merge.
+    """
+    documents, total_bytes = _count(corpus, "train")
+    if documents == 0:
+        raise InputError(f"{corpus} has no documents to learn from: keep more pages in its corpus stage")
+    kept_fraction = min(1.0, sample_bytes / total_bytes)
+    trainer = rustbpe.Tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
+    with progress("tokenizer: reading", total=total_bytes * kept_fraction, unit="bytes") as bar:
+        trainer.train_from_iterator(_sample(corpus, kept_fraction, bar), count, pattern=pattern)
+    tokens = [bytes(token) for token, _ in sorted(trainer.get_mergeable_ranks(), key=lambda entry: entry[1])]
+    if len(tokens) < count:
+        raise InputError(
+            f"{corpus} has {documents} documents with {total_bytes} bytes to learn from, enough for a vocabulary of "
+            f"{len(tokens) + len(SPECIAL)}: ask for that or less with --vocabulary, or bring more text"
+        )
+    return tokens
+
+
+def measure(tokenizer: Tokenizer, corpus: Path) -> dict[str, Any]:
+    """Bytes per token on the held-out documents, which the tokenizer has not seen; None if there are none."""
+    documents, total_bytes = _count(corpus, "held_out")
+    tokens = 0
+    with progress("tokenizer: measuring", total=total_bytes, unit="bytes") as bar, ThreadPoolExecutor() as pool:
+        for batch in read_documents(corpus, columns=("text",), split="held_out"):
+            ids, _ = tokenizer.encode_batch(batch.column("text").to_pylist(), pool=pool)
+            tokens += len(ids)
+            bar.advance(int(tokenizer.bytes_per_token[ids].sum()))
+    return {
+        "held_out_documents": documents,
+        "held_out_bytes": total_bytes,
+        "held_out_tokens": tokens,
+        "held_out_bytes_per_token": round(total_bytes / tokens, 4) if tokens else None,
+    }
+
+
+def _count(corpus: Path, split: str) -> tuple[int, int]:
+    """Documents and bytes of text in a split."""
+    documents = total_bytes = 0
+    for batch in read_documents(corpus, columns=("text",), split=split):
+        documents += batch.num_rows
+        lengths = pyarrow.compute.call_function("binary_length", [batch.column("text")])
+        total_bytes += pyarrow.compute.call_function("sum", [lengths]).as_py() or 0
+    return documents, total_bytes
+
+
+def _sample(corpus: Path, kept_fraction: float, bar: Bar) -> Iterator[str]:
+    """The train split's texts, or those whose page_id, a hash and so a fair lot, lies below `kept_fraction`."""
+    below = int(kept_fraction * 2**64)
+    for batch in read_documents(corpus, columns=("text", "page_id"), split="train"):
+        texts, page_ids = batch.column("text").to_pylist(), batch.column("page_id").to_pylist()
+        for text, page_id in zip(texts, page_ids, strict=True):
+            if int(page_id[:16], 16) < below:
+                yield from learnable_pieces(text)
+                bar.advance(len(text.encode()))
+    say("tokenizer: all text is read, learning merges")

@@ -1,0 +1,88 @@
+"""Write a corpus or conversations as token shards, encoding on threads: tiktoken leaves Python's lock while it works."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ropewalk.artifact import Part, open_artifact
+from ropewalk.artifact.manifest import canonical
+from ropewalk.corpus.reading import read_documents
+from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.progress import progress
+from ropewalk.tokenizer import TokenizeOptions
+from ropewalk.tokenizer.chat import Message, render
+from ropewalk.tokenizer.conversations import read_conversations
+from ropewalk.tokenizer.encoding import Tokenizer
+from ropewalk.tokenizer.shards import Document, ShardWriter
+from ropewalk.tokenizer.special import BOUNDARY
+
+BATCH = 512
+
+
+def make_tokens(part: Part, options: TokenizeOptions) -> Mapping[str, Any]:
+    """Make the tokens artifact, carrying on after the last finished shard."""
+    tokenizer = Tokenizer.load(options.tokenizer)
+    source = options.conversations or options.corpus
+    assert source is not None, "run_tokenize asks for one of the two"
+    writer = ShardWriter(
+        part,
+        bytes_per_token=tokenizer.bytes_per_token,
+        shard_tokens=options.shard_tokens,
+        masked=options.conversations is not None,
+    )
+    total = None if options.conversations else open_artifact(source).facts.get("documents")
+    pool = ThreadPoolExecutor(options.workers or os.cpu_count())
+    try:
+        if options.conversations:
+            documents = _conversations(source, tokenizer, pool, skip=writer.documents, held_out=options.held_out_fraction)
+        else:
+            documents = _corpus(source, tokenizer, pool, skip=writer.documents)
+        with progress("tokenize", total=total, unit="documents", done=writer.documents) as bar:
+            for document in documents:
+                writer.add(document)
+                bar.advance(1, note=f"{writer.tokens:,} tokens")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if writer.documents == 0:
+        raise InputError(f"{source} holds nothing to tokenize: check the path, or bring more text")
+    return writer.finish()
+
+
+def _corpus(corpus: Path, tokenizer: Tokenizer, pool: Executor, *, skip: int) -> Iterator[Document]:
+    """The corpus' documents after the first `skip`, in its own order."""
+    boundary = np.array([tokenizer.special[BOUNDARY]], dtype=np.uint32)
+    for batch in read_documents(corpus, columns=("text", "page_id", "split"), batch_rows=BATCH):
+        skipped = min(skip, batch.num_rows)
+        skip -= skipped
+        batch = batch.slice(skipped)
+        encoded = pool.map(tokenizer.encode_array, batch.column("text").to_pylist())
+        page_ids, splits = batch.column("page_id").to_pylist(), batch.column("split").to_pylist()
+        for ids, page_id, split in zip(encoded, page_ids, splits, strict=True):
+            yield Document(np.concatenate([boundary, ids]), None, split == "held_out", bytes.fromhex(page_id))
+
+
+def _conversations(path: Path, tokenizer: Tokenizer, pool: Executor, *, skip: int, held_out: float) -> Iterator[Document]:
+    """The conversations after the first `skip`, in the file's order."""
+
+    def encoded(messages: list[Message]) -> Document:
+        page_id = hashlib.sha256(canonical({"messages": messages}).encode()).digest()
+        rendered = render(tokenizer, messages)
+        lot = int.from_bytes(page_id[:8], "big")
+        return Document(
+            np.array(rendered.ids, dtype=np.uint32),
+            np.array(rendered.loss_mask, dtype=np.uint8),
+            lot < held_out * 2**64,
+            page_id,
+        )
+
+    conversations = islice(read_conversations(path), skip, None)
+    while batch := list(islice(conversations, BATCH)):
+        yield from pool.map(encoded, batch)

@@ -1,19 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from tests.crawl.web import Web
 
 from ropewalk.artifact import Artifact
 from ropewalk.crawl import CrawlOptions, run
-
-_spec = importlib.util.spec_from_file_location("crawl_web", Path(__file__).with_name("web.py"))
-_web = importlib.util.module_from_spec(_spec)
-sys.modules["crawl_web"] = _web
-_spec.loader.exec_module(_web)
 
 
 @pytest.fixture
@@ -22,7 +15,7 @@ def new_web():
     webs = []
 
     def make(pages=None):
-        webs.append(_web.Web(pages))
+        webs.append(Web(pages))
         return webs[-1]
 
     yield make

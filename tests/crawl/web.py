@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,11 @@ class Reply:
     raw: bytes | None = None
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # the standard 5 drops connections of a concurrent crawler, which then wait a second
+
+
 class Web:
     """`pages` maps a path to a Reply, or to a function that makes one from the number of the request for it."""
 
@@ -34,17 +40,20 @@ class Web:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:  # noqa: N802 (the base class's name)
+            def do_GET(self) -> None:
                 web.asked.append((time.monotonic(), self.path))
                 web.agents.add(self.headers["User-Agent"])
                 page = web.pages.get(self.path, Reply(b"nothing here", 404))
                 web.answer(self, page(web.count(self.path)) if callable(page) else page)
 
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionError):  # a crawler hangs up as soon as it has seen enough
+                    super().handle()
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 

@@ -91,14 +91,14 @@ def test_reading_spans_shards(tokens):
             reader.read(first, count)
 
 
-@pytest.mark.parametrize("workers", [0, 2, 8])
+@pytest.mark.parametrize("workers", [0, 8])
 def test_same_bytes_for_any_number_of_workers(tmp_path, tokens, corpus, gpt4_folder, workers):
     options = TokenizeOptions(tokenizer=gpt4_folder, corpus=corpus, shard_tokens=2_000, workers=workers)
     made = run_tokenize(options, out=tmp_path / "tokens")
     assert (made.digest, made.recipe) == (open_artifact(tokens).digest, open_artifact(tokens).recipe)
 
 
-@pytest.mark.parametrize("shard", [0, 7, 40])
+@pytest.mark.parametrize("shard", [0, 40])
 def test_a_killed_run_carries_on_to_the_same_bytes(tmp_path, tokens, corpus, gpt4_folder, shard):
     command = [sys.executable, "-c", RUN, gpt4_folder, corpus, tmp_path / "tokens"]
     scratch = tmp_path / "tokens.part" / "scratch"

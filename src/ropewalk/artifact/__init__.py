@@ -5,7 +5,7 @@ all. Its manifest says how it was made (`recipe`), what it is (`digest`), from w
 people ask for. See `manifest.py` for the fields and `build.py` for the rules of skip, refuse and resume.
 """
 
-from ropewalk.artifact.build import Part, build
-from ropewalk.artifact.manifest import Artifact, Damage, open_artifact, source_digest, verify
+from ropewalk.artifact.build import Part, State, build, look
+from ropewalk.artifact.manifest import Artifact, Damage, is_artifact, open_artifact, source_digest, verify
 
-__all__ = ["Artifact", "Damage", "Part", "build", "open_artifact", "source_digest", "verify"]
+__all__ = ["Artifact", "Damage", "Part", "State", "build", "is_artifact", "look", "open_artifact", "source_digest", "verify"]

@@ -1,16 +1,16 @@
 """Read, write and verify manifests.
 
-    {"format": 1, "kind": "corpus", "stage_version": 1,
-     "recipe":    sha256 of {kind, stage_version, options, libraries, digests of the inputs}: how it was made
-     "digest":    sha256 of {file name: sha256}: what it is; equal digest, equal bytes
-     "options":   {...}                         the stage's typed options that decide content
-     "libraries": {"rustbpe": "0.1.0"}          versions of the libraries that decide content
-     "inputs":    {"pages": {"path": "../pages", "kind": "pages", "digest": "..."}}
-     "facts":     {"documents": 81231, ...}
-     "files":     {"part-00000.parquet": {"bytes": 1048576, "sha256": "..."}}
-     "logs":      {"logs/metrics.jsonl": {...}} verified like files, outside the digest: they hold times
-     "made_by":   {"ropewalk", "git", "argv", "python", "platform", "seconds", ...}
-     "seal":      sha256 of all the above, so that a byte flipped in the manifest itself is found too}
+{"format": 1, "kind": "corpus", "stage_version": 1,
+ "recipe":    sha256 of {kind, stage_version, options, libraries, digests of the inputs}: how it was made
+ "digest":    sha256 of {file name: sha256}: what it is; equal digest, equal bytes
+ "options":   {...}                         the stage's typed options that decide content
+ "libraries": {"rustbpe": "0.1.0"}          versions of the libraries that decide content
+ "inputs":    {"pages": {"path": "../pages", "kind": "pages", "digest": "..."}}
+ "facts":     {"documents": 81231, ...}
+ "files":     {"part-00000.parquet": {"bytes": 1048576, "sha256": "..."}}
+ "logs":      {"logs/metrics.jsonl": {...}} verified like files, outside the digest: they hold times
+ "made_by":   {"ropewalk", "git", "argv", "python", "platform", "seconds", ...}
+ "seal":      sha256 of all the above, so that a byte flipped in the manifest itself is found too}
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ropewalk.runtime.errors import ArtifactError, InputError
@@ -28,6 +29,7 @@ from ropewalk.runtime.errors import ArtifactError, InputError
 FORMAT = 1
 MANIFEST = "manifest.json"
 LOGS = "logs"
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Artifact:
 
     def input_path(self, name: str) -> Path:
         """Where the input called `name` lay when this artifact was made."""
-        return Path(os.path.normpath(self.path / self.inputs[name]["path"]))
+        return Path(os.path.normpath(self.path.resolve() / self.inputs[name]["path"]))
 
     def files(self, suffix: str = "") -> list[Path]:
         """The artifact's files whose name ends in `suffix`, in name order."""
@@ -84,7 +86,8 @@ def canonical(value: object) -> str:
 
 
 def sha256_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    # A file name that is not UTF-8 reaches us with surrogates in it, and is hashed like any other.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
@@ -107,14 +110,24 @@ def recipe_of(recipe: Mapping[str, Any]) -> str:
 def encode(manifest: Mapping[str, Any]) -> str:
     """The manifest as it stands on disk, sealed."""
     unsealed = {key: value for key, value in manifest.items() if key != "seal"}
-    return json.dumps({**unsealed, "seal": sha256_text(canonical(unsealed))}, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps({**unsealed, "seal": sha256_text(canonical(unsealed))}, indent=2, ensure_ascii=False) + "\n"
+    return LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def list_files(folder: Path) -> Iterator[str]:
+def is_artifact(folder: Path) -> bool:
+    """Whether a folder's manifest is one of ours, be it damaged. Web sites have a `manifest.json` too."""
+    try:
+        raw = (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return False
+    return sum(key in raw for key in (b'"stage_version"', b'"made_by"', b'"digest"', b'"seal"')) >= 2
+
+
+def list_files(folder: Path, *, but: str = MANIFEST) -> Iterator[str]:
     """Names of all regular files below `folder` but the manifest, relative, with forward slashes, in order."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != MANIFEST:
+        if path.is_file() and name != but:
             yield name
 
 
@@ -139,13 +152,13 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
     """
     path = Path(path)
     manifest_path = path / MANIFEST
-    if not manifest_path.is_file():
+    if not is_artifact(path):
         part = path.with_name(path.name + ".part")
         if part.is_dir():
             raise ArtifactError(f"{path} is unfinished ({part.name} is there): run its stage again, it carries on")
         what = f"a finished {kind} artifact" if kind else "an artifact"
         raise ArtifactError(f"{path} is not {what}: there is no {MANIFEST} in it. Check the path, or make it first")
-    artifact = Artifact(path, _load_manifest(manifest_path))
+    artifact = Artifact(path, load_manifest(manifest_path))
     if kind is not None and artifact.kind != kind:
         raise ArtifactError(f"{path} holds {artifact.kind}, but {kind} is needed here: give the path of a {kind} artifact")
     sealed_at = manifest_path.stat().st_mtime_ns
@@ -153,7 +166,8 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
         damage = _check_file(path, name, entry, hash_if_newer_than=sealed_at)
         if damage:
             raise ArtifactError(
-                f"{path / name} {damage.what}: restore it, or rebuild {path.name} with --force ('ropewalk verify {path}' lists all damage)"
+                f"{path / name} {damage.what}: restore it, or rebuild {path.name} with --force "
+                f"('ropewalk verify {path}' lists all damage)"
             )
     return artifact
 
@@ -165,7 +179,7 @@ def verify(path: Path | str) -> list[Damage]:
     if not manifest_path.is_file():
         raise ArtifactError(f"{path} is not an artifact: there is no {MANIFEST} in it. Check the path")
     try:
-        manifest = _load_manifest(manifest_path)
+        manifest = load_manifest(manifest_path)
     except ArtifactError as error:
         return [Damage(MANIFEST, str(error))]
     damages = []
@@ -176,8 +190,17 @@ def verify(path: Path | str) -> list[Damage]:
             damages.append(damage)
     if digest_of(manifest["files"]) != manifest["digest"] or recipe_of(manifest) != manifest["recipe"]:
         damages.append(Damage(MANIFEST, "does not add up: its digest or recipe is not that of its own fields"))
-    damages += [Damage(name, "is not in the manifest") for name in list_files(path) if name not in listed]
-    return damages
+    return damages + [Damage(name, "is not in the manifest") for name in _strangers(path, listed)]
+
+
+def _strangers(folder: Path, listed: Mapping[str, object]) -> Iterator[str]:
+    """What lies in an artifact without being listed: files, links and pipes, and folders that hold no listed file."""
+    parents = {parent.as_posix() for name in listed for parent in PurePosixPath(name).parents}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        is_folder = path.is_dir() and not path.is_symlink()
+        if name != MANIFEST and name not in listed and not (is_folder and name in parents):
+            yield name
 
 
 def source_digest(path: Path) -> tuple[str, str]:
@@ -186,17 +209,17 @@ def source_digest(path: Path) -> tuple[str, str]:
     Raises:
         InputError: there is nothing at `path`.
     """
-    if (path / MANIFEST).is_file():
+    if is_artifact(path):
         artifact = open_artifact(path)
         return artifact.kind, artifact.digest
     if path.is_file():
         return "file", sha256_text(canonical({path.name: sha256_file(path)}))
     if path.is_dir():
-        return "folder", sha256_text(canonical({name: sha256_file(path / name) for name in list_files(path)}))
+        return "folder", sha256_text(canonical({name: sha256_file(path / name) for name in list_files(path, but="")}))
     raise InputError(f"{path} does not exist: check the path, or make it first")
 
 
-def _load_manifest(path: Path) -> dict[str, Any]:
+def load_manifest(path: Path) -> dict[str, Any]:
     """Parse a manifest and check its seal, byte for byte."""
     raw = path.read_bytes()
     try:
@@ -208,7 +231,10 @@ def _load_manifest(path: Path) -> dict[str, Any]:
     if not whole:
         raise ArtifactError(f"{path} is damaged: restore it, or rebuild {path.parent.name} with --force")
     if manifest["format"] != FORMAT:
-        raise ArtifactError(f"{path} has format {manifest['format']}, this ropewalk reads {FORMAT}: rebuild it, or use the ropewalk that made it")
+        raise ArtifactError(
+            f"{path} has format {manifest['format']}, this ropewalk reads {FORMAT}: "
+            "rebuild it, or use the ropewalk that made it"
+        )
     return manifest
 
 

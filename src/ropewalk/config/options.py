@@ -46,7 +46,7 @@ def options_from(kind: type[Options], values: Mapping[str, Any], *, where: str) 
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
             raise OptionError(f"{where}: unknown option {key!r}; {hint}")
     if not hasattr(kind, "__pydantic_config__"):
-        kind.__pydantic_config__ = ConfigDict(strict=True)  # pyright: ignore[reportAttributeAccessIssue]
+        kind.__pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)  # pyright: ignore[reportAttributeAccessIssue]
     try:
         text = json.dumps(values, default=str)
         return TypeAdapter(kind).validate_json(text)
@@ -55,6 +55,8 @@ def options_from(kind: type[Options], values: Mapping[str, Any], *, where: str) 
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing":
             raise OptionError(f"{where}: option {name!r} is missing, add it") from None
+        if not name and first["type"] == "value_error":  # a rule over several options, from __post_init__
+            raise OptionError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
         message = first["msg"][0].lower() + first["msg"][1:]
         raise OptionError(f"{where}: option {name!r} is {first['input']!r}: {message}") from None
 

@@ -1,18 +1,19 @@
 """Read a recipe: a TOML file whose sections are artifacts, in the order in which they are made.
 
-    into = "runs/docs"            # every artifact lies here, under its section's name
+into = "runs/docs"            # every artifact lies here, under its section's name
 
-    [pages]                       # makes runs/docs/pages
-    stage = "crawl"               # the verb that makes it; all other keys are that verb's options
-    sites = ["http://127.0.0.1:8470/"]
+[pages]                       # makes runs/docs/pages
+stage = "crawl"               # the verb that makes it; all other keys are that verb's options
+sites = ["http://127.0.0.1:8470/"]
 
-    [corpus]
-    stage = "corpus"
-    pages = "pages"               # an input: an artifact made above, or a path
+[corpus]
+stage = "corpus"
+pages = "pages"               # an input: an artifact made above, or a path
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,7 +61,11 @@ def load_recipe(
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"there is no recipe {path}: check the path, or write one with 'ropewalk init FOLDER_OR_URL'") from None
+        raise InputError(
+            f"there is no recipe {path}: check the path, or write one with 'ropewalk init FOLDER_OR_URL'"
+        ) from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder: give a recipe, or write one for it with 'ropewalk init {path}'") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     for override in overrides:
@@ -68,12 +73,12 @@ def load_recipe(
     into_text = table.pop("into", None)
     into = into or (Path(into_text) if isinstance(into_text, str) else None)
     if into is None:
-        raise OptionError(f"{path}: say where its artifacts go, with a first line like into = \"runs/{path.stem}\"")
+        raise OptionError(f'{path}: say where its artifacts go, with a first line like into = "runs/{path.stem}"')
     steps: list[Step] = []
     for name, section in table.items():
         steps.append(_step(path, name, section, into, {step.name: step for step in steps}, options_classes))
     if not steps:
-        raise OptionError(f"{path}: has no stages, add a section like [pages] with stage = \"crawl\"")
+        raise OptionError(f'{path}: has no stages, add a section like [pages] with stage = "crawl"')
     return Recipe(path, into, tuple(steps))
 
 
@@ -83,6 +88,8 @@ def _step(
     where = f"{path} [{name}]"
     if not isinstance(section, dict):
         raise OptionError(f"{path}: unknown key {name!r} outside a section; known is 'into'")
+    if not re.fullmatch(r"\w[\w-]*", name):
+        raise OptionError(f"{where}: the name becomes a folder's, use letters, digits, - and _ only")
     values = dict(section)
     verb = values.pop("stage", None)
     if verb not in options_classes:

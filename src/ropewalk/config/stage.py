@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from ropewalk.artifact import Artifact, Part, build, open_artifact
+from ropewalk.artifact import Artifact, Part, State, build, look, open_artifact
 from ropewalk.config.options import Input, NotContent, checked, plain
 from ropewalk.runtime.errors import OptionError
 
@@ -63,25 +63,51 @@ def build_stage(
         OptionError, ArtifactError, InputError: before any work is done.
     """
     options = checked(options, where=f"ropewalk {stage.verb}")
-    inputs: dict[str, Path] = {}
-    for name, mark in input_fields(type(options)).items():
-        path = getattr(options, name)
-        if path is None:
-            continue
+    inputs = _inputs(stage, options, out)
+    for name, path in inputs.items():
+        mark = input_fields(type(options))[name]
         if mark.kind is not None:
             open_artifact(path, mark.kind)
-        inputs[name] = Path(path)
-        if inputs[name].absolute() == Path(out).absolute():
-            raise OptionError(f"ropewalk {stage.verb}: {name} and out are the same folder, {out}: give another --out")
-    left_out = {*inputs, *input_fields(type(options)), *marked(type(options), NotContent)}
-    content = {name: value for name, value in plain(options).items() if name not in left_out}
     return build(
         Path(out),
         kind=stage.kind,
         stage_version=stage.version,
-        options=content,
+        options=_content(options),
         inputs=inputs,
         libraries=stage.libraries,
         make=make,
         force=force,
     )
+
+
+def look_at_stage(stage: Stage, options: object, *, out: Path, pending: frozenset[str] = frozenset()) -> State:
+    """What `build_stage` would find, without making anything; inputs named in `pending` are still to be made.
+
+    Raises:
+        OptionError, ArtifactError, InputError: `build_stage` would refuse.
+    """
+    inputs = {name: path for name, path in _inputs(stage, options, out).items() if name not in pending}
+    return look(
+        Path(out),
+        kind=stage.kind,
+        stage_version=stage.version,
+        options=_content(options),
+        inputs=inputs,
+        libraries=stage.libraries,
+        pending=pending,
+    )
+
+
+def _inputs(stage: Stage, options: object, out: Path) -> dict[str, Path]:
+    given = {name: getattr(options, name) for name in input_fields(type(options))}
+    inputs = {name: Path(path) for name, path in given.items() if path is not None}
+    for name, path in inputs.items():
+        if Path(out).resolve().is_relative_to(path.resolve()):
+            raise OptionError(f"ropewalk {stage.verb}: --out {out} lies in its own input {name}: give another --out")
+    return inputs
+
+
+def _content(options: object) -> dict[str, Any]:
+    """The options that decide content: not the inputs, whose digests do, nor workers and the like."""
+    left_out = {*input_fields(type(options)), *marked(type(options), NotContent)}
+    return {name: value for name, value in plain(options).items() if name not in left_out}

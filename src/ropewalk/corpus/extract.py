@@ -9,17 +9,17 @@ resiliparse does the work. Around it stand two repairs, both seen necessary on r
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.html import DOMContext, ElementNode, HTMLTree, Node, traverse_dom
+from resiliparse.parse.html import DOMContext, ElementNode, HTMLTree, TextNode, traverse_dom
 
 # End tags that authors leave out do not nest, and void elements have no inside: neither counts for depth.
 _VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 _FLAT = frozenset((*_VOID, "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option"))
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
 _MENU_DEPTH = 3
-_SHALLOW_LISTS = ("body > ul", "body > * > ul", "body > * > * > ul")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
 _LINE_END = re.compile(r"\r\n?|\u2028|\u2029")
 _SPACE = " \t\u00a0"
@@ -45,7 +45,8 @@ def extract(html: str, *, max_nesting: int) -> Extracted:
         nesting = _nesting(body)
         if nesting > max_nesting:
             return Extracted("", None, nesting)
-    _protect_lists(tree, body)
+    if "<ul" in html or "<UL" in html:
+        _protect_lists(tree, body)
     text = extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False)
     title = clean(" ".join((tree.title or "").split()))
     return Extracted(clean(text), title or None)
@@ -88,8 +89,7 @@ def _nesting(root: ElementNode) -> int:
 
 def _protect_lists(tree: HTMLTree, body: ElementNode) -> None:
     """Move lists of prose out of the depth at which resiliparse sees menus."""
-    shallow = [(depth, found) for depth, path in enumerate(_SHALLOW_LISTS, 1) for found in body.query_selector_all(path)]
-    for depth, found in shallow:
+    for depth, found in _shallow_lists(body):
         parent = found.parent
         if parent is None or _is_menu(found):
             continue
@@ -101,7 +101,44 @@ def _protect_lists(tree: HTMLTree, body: ElementNode) -> None:
             parent = wrapper
 
 
+def _shallow_lists(body: ElementNode) -> list[tuple[int, ElementNode]]:
+    """Every <ul> within three steps of `body`, with its depth.
+
+    A walk by hand: in resiliparse 2.0.1, going through a list of found elements takes quadratic time.
+    """
+    found = []
+    level = [body]
+    for depth in range(1, _MENU_DEPTH + 1):
+        level = [child for parent in level for child in _children(parent)]
+        found += [(depth, element) for element in level if element.tag == "ul"]
+    return found
+
+
+def _children(parent: ElementNode) -> Iterator[ElementNode]:
+    child = parent.first_element_child
+    while child is not None:
+        yield child
+        child = child.next_element_sibling
+
+
 def _is_menu(element: ElementNode) -> bool:
     """Whether at least half of the characters are links."""
-    linked = sum(len(link.text or "") for link in element.query_selector_all("a[href]"))
-    return 2 * linked >= len(element.text or "")
+    links = characters = linked = 0
+
+    def enter(context: DOMContext) -> None:
+        nonlocal links, characters, linked
+        node = context.node
+        if isinstance(node, ElementNode) and node.tag == "a":
+            links += 1
+        elif isinstance(node, TextNode):
+            length = len((node.text or "").strip())
+            characters += length
+            linked += length if links else 0
+
+    def leave(context: DOMContext) -> None:
+        nonlocal links
+        if isinstance(context.node, ElementNode) and context.node.tag == "a":
+            links -= 1
+
+    traverse_dom(element, enter, leave)
+    return 2 * linked >= characters

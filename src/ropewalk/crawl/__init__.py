@@ -103,8 +103,8 @@ def estimate(options: CrawlOptions, amount: float = 0) -> Estimate:
     return Estimate(seconds=pages * per_page_seconds, disk_bytes=pages * DISK_BYTES_PER_PAGE, amount=pages)
 
 
-PAGES_PER_SECOND = 250.0
-DISK_BYTES_PER_PAGE = 12_000.0
+PAGES_PER_SECOND = 200.0
+DISK_BYTES_PER_PAGE = 9_000.0
 
 
 def _check_user_agent(user_agent: str) -> None:

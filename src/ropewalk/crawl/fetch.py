@@ -249,4 +249,5 @@ def _retry_after(header: str) -> float:
 
 
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
+    """One line of an error that may quote whatever the host sent."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

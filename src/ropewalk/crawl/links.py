@@ -50,8 +50,9 @@ def find_links(payload: bytes, *, url: str, charset: str | None = None, robots: 
     addresses: list[str] = []
     rules = [robots]
     for tag, attributes in tags(text):
-        if tag == "base" and base == url:
-            base = normalise(attributes.get("href", ""), url) or url
+        if tag == "base":
+            if base == url:  # the first one counts
+                base = normalise(attributes.get("href", ""), url) or url
         elif tag == "meta":
             if attributes.get("name", "").strip().lower() == "robots":
                 rules.append(attributes.get("content", ""))

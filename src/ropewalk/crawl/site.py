@@ -71,11 +71,11 @@ async def serving(folders: Mapping[str, Path], port: int) -> AsyncIterator[None]
         return _answer(folders[name], request)
 
     application.router.add_get("/{name}{path:(/.*)?}", answer)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, LOOPBACK, port, shutdown_timeout=1.0).start()
+            await web.TCPSite(runner, LOOPBACK, port).start()
         except OSError as error:
             raise MachineError(
                 f"cannot serve on {LOOPBACK}:{port} ({error.strerror or error}): "

@@ -28,7 +28,9 @@ def normalise(address: str, base: str | None = None) -> str | None:
             return None
         if url.explicit_port is not None and url.is_default_port():
             url = url.with_port(None)
-        text = str(url if url.raw_path else url.with_path("/"))
+        if url.raw_path == "/":  # also what it says of no path at all
+            url = url.with_path("/", keep_query=True)
+        text = str(url)
         text.encode("ascii")
     except ValueError:  # UnicodeError is one: a host that has no punycode, a lone surrogate
         return None
@@ -42,4 +44,4 @@ def host_of(url: str) -> str:
 
 
 def _is_host(host: str) -> bool:
-    return re.fullmatch(r"[a-z0-9._-]{1,253}|[0-9a-f:.]+", host) is not None
+    return len(host) <= 253 and re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) is not None

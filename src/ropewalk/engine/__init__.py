@@ -1,9 +1,9 @@
 """The one inference engine: text from a model, for the terminal, evaluation and, later, rollouts and the server.
 
-    ropewalk generate --model runs/docs/model --prompt "To sort a list"
+ropewalk generate --model runs/docs/model --prompt "To sort a list"
 
-    engine     requests in slots, prefill and batched decode, streaming
-    sampling   temperature, top-k, top-p, seeds
+engine     requests in slots, prefill and batched decode, streaming
+sampling   temperature, top-k, top-p, seeds
 """
 
 from __future__ import annotations

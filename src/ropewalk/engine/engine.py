@@ -83,7 +83,9 @@ class Engine:
         for token in self.stream(prompts, samplings):
             tokens[token.request].append(token)
         return [
-            Generation([t.id for t in made], "".join(t.text for t in made), [t.logprob for t in made], made[-1].finish or "length")
+            Generation(
+                [t.id for t in made], "".join(t.text for t in made), [t.logprob for t in made], made[-1].finish or "length"
+            )
             for made in tokens
         ]
 

@@ -1,12 +1,12 @@
 """Evaluation and the report: what a model is worth beside plain baselines, on documents it never read.
 
-    ropewalk eval   --model runs/docs/model --tokens runs/docs/tokens --corpus runs/docs/corpus --out runs/docs/evaluation
-    ropewalk report --evaluation runs/docs/evaluation --out runs/docs/report
+ropewalk eval   --model runs/docs/model --tokens runs/docs/tokens --corpus runs/docs/corpus --out runs/docs/evaluation
+ropewalk report --evaluation runs/docs/evaluation --out runs/docs/report
 
-    ngram         the 5-gram baseline: modified Kneser-Ney over the same tokens
-    compression   the xz baseline: what is left of a text when the compressor knows the training text
-    measure       bits per byte by site, baselines, samples at fixed seeds -> evaluation.json
-    report        one HTML page: funnel, curves, figures, samples, lineage
+ngram         the 5-gram baseline: modified Kneser-Ney over the same tokens
+compression   the xz baseline: what is left of a text when the compressor knows the training text
+measure       bits per byte by site, baselines, samples at fixed seeds -> evaluation.json
+report        one HTML page: funnel, curves, figures, samples, lineage
 """
 
 from __future__ import annotations

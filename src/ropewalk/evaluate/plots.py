@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 
 mpl.use("svg")
-from matplotlib import pyplot  # noqa: E402 (the backend is chosen before pyplot wakes)
+from matplotlib import pyplot
 
 INK, LINE, SECOND = "#3a3f47", "#0b6e99", "#c2571a"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from ropewalk.artifact import Artifact, Part, open_artifact
@@ -73,7 +72,9 @@ def _plots(model: Artifact, measured: dict[str, Any]) -> dict[str, str]:
     step_tokens = options["batch_rows"] * options["context_tokens"] / 1e6
     read = [(row["step"] + 1) * step_tokens for row in rows]
     losses = [row["train/loss"] for row in rows]
-    scored = [(x, row["held_out/bits_per_byte"]) for x, row in zip(read, rows, strict=True) if "held_out/bits_per_byte" in row]
+    scored = [
+        (x, row["held_out/bits_per_byte"]) for x, row in zip(read, rows, strict=True) if "held_out/bits_per_byte" in row
+    ]
     plots = {
         "loss": line_plot(
             [Series("training loss", read, smoothed(losses, window=20))],
@@ -90,5 +91,3 @@ def _plots(model: Artifact, measured: dict[str, Any]) -> dict[str, str]:
                 curve.append(Series(name.replace("_", " ") + ", all of them", ends, [value, value], dashed=True))
         plots["bits_per_byte"] = line_plot(curve, x_label="million tokens read", y_label="bits per byte")
     return plots
-
-

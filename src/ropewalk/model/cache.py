@@ -23,7 +23,9 @@ class KeyValueCache:
         self.v_LBGSK = torch.zeros(shape)
         self.capacity_tokens = capacity_tokens
 
-    def extend(self, layer: int, slots_B: Tensor, positions_BT: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(
+        self, layer: int, slots_B: Tensor, positions_BT: Tensor, k_BGTK: Tensor, v_BGTK: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Store the keys and values of new positions; return those of all positions so far, (B, G, S, K) each.
 
         S is the longest length among these slots; shorter ones carry old values behind, for the mask to hide.

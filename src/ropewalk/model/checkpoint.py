@@ -53,7 +53,9 @@ def load_model(folder: Path) -> Transformer:
     found = {name: tuple(weight.shape) for name, weight in weights.items()}
     if expected != found:
         wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-        raise InputError(f"{weights_path} does not fit its config.json: {wrong[0]} is {found.get(wrong[0])}, not {expected.get(wrong[0])}")
+        raise InputError(
+            f"{weights_path} does not fit its config.json: {wrong[0]} is {found.get(wrong[0])}, not {expected.get(wrong[0])}"
+        )
     model.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
     if config.tied_head:
         model.lm_head.weight = model.model.embed_tokens.weight

@@ -111,7 +111,9 @@ def portable(*, depth: int, vocabulary: int, context_tokens: int, width: int | N
     """
     width = width or HEAD_WIDTH * depth
     if width % HEAD_WIDTH:
-        raise OptionError(f"width {width} is not a multiple of the head width {HEAD_WIDTH}: take {-(-width // HEAD_WIDTH) * HEAD_WIDTH}")
+        raise OptionError(
+            f"width {width} is not a multiple of the head width {HEAD_WIDTH}: take {-(-width // HEAD_WIDTH) * HEAD_WIDTH}"
+        )
     query_heads = width // HEAD_WIDTH
     return ModelConfig(
         vocabulary=vocabulary,

@@ -48,9 +48,7 @@ def attend(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, *, mask_B1TS: Tensor 
     heads_per_group = q_BHTK.shape[1] // k_BGSK.shape[1]
     k_BHSK = k_BGSK.repeat_interleave(heads_per_group, dim=1)
     v_BHSK = v_BGSK.repeat_interleave(heads_per_group, dim=1)
-    return functional.scaled_dot_product_attention(
-        q_BHTK, k_BHSK, v_BHSK, attn_mask=mask_B1TS, is_causal=mask_B1TS is None
-    )
+    return functional.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, attn_mask=mask_B1TS, is_causal=mask_B1TS is None)
 
 
 class Attention(nn.Module):

@@ -59,7 +59,9 @@ def document_losses(
             targets_BT[index, : len(window.ids) - 1] = torch.from_numpy(window.ids[1:])
         with torch.no_grad():
             hidden_ND = model(ids_BT).flatten(0, 1)
-            _, losses_N = linear_cross_entropy(hidden_ND, model.lm_head.weight, targets_BT.flatten(), torch.ones(targets_BT.numel()))
+            _, losses_N = linear_cross_entropy(
+                hidden_ND, model.lm_head.weight, targets_BT.flatten(), torch.ones(targets_BT.numel())
+            )
         losses_BT = losses_N.view(len(some), length).double().numpy()
         for index, window in enumerate(some):
             scored = slice(window.scored_from, len(window.ids) - 1)

@@ -119,7 +119,9 @@ def _restore(path: Path, model: Transformer, optimizer: Optimizer) -> int:
     with torch.no_grad():
         for name, weight in _named(model).items():
             weight.copy_(tensors[f"model.{name}"])
-    optimizer.load({name.removeprefix("optimizer."): value for name, value in tensors.items() if name.startswith("optimizer.")})
+    optimizer.load(
+        {name.removeprefix("optimizer."): value for name, value in tensors.items() if name.startswith("optimizer.")}
+    )
     say(f"carrying on at step {step}")
     return step
 

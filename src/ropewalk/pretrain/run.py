@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ropewalk.artifact import Part, open_artifact
 from ropewalk.model.checkpoint import save_model
 from ropewalk.model.config import portable
@@ -28,7 +26,9 @@ def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
     """Train, save the folder, and return the facts."""
     tokens = open_artifact(options.tokens, "tokens")
     if tokens.inputs["tokenizer"]["digest"] != open_artifact(options.tokenizer, "tokenizer").digest:
-        raise ArtifactError(f"{options.tokens} was not made with {options.tokenizer}: give the tokenizer that made these tokens")
+        raise ArtifactError(
+            f"{options.tokens} was not made with {options.tokenizer}: give the tokenizer that made these tokens"
+        )
     tokenizer = Tokenizer.load(options.tokenizer)
     reader = TokenReader(options.tokens)
     order = ReadingOrder(reader, seed=options.seed, rows=options.batch_rows, context_tokens=options.context_tokens)
@@ -81,9 +81,7 @@ def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
 
 
 def _new_model(options: PretrainOptions, vocabulary: int) -> Transformer:
-    config = portable(
-        depth=options.depth, vocabulary=vocabulary, context_tokens=options.context_tokens, width=options.width
-    )
+    config = portable(depth=options.depth, vocabulary=vocabulary, context_tokens=options.context_tokens, width=options.width)
     model = Transformer(config)
     model.initialize(derive_seed("weights", options.seed))
     if options.compile == "auto" and compiler():
@@ -97,9 +95,3 @@ def _rates(options: PretrainOptions) -> LearningRates:
     return LearningRates(
         matrix=options.matrix_rate, embedding=options.embedding_rate, head=options.head_rate, norm=options.norm_rate
     )
-
-
-def step_of_metrics(rows: list[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The steps at which a metric was logged, and its values."""
-    found = [(row["step"], row[name]) for row in rows if name in row]
-    return np.array([step for step, _ in found]), np.array([value for _, value in found])

@@ -22,5 +22,5 @@ class Schedule:
         return rising * (self.final_fraction + (1 - self.final_fraction) * left)
 
     def momentum(self, step: int) -> float:
-        """Muon's momentum: from 0.85 to 0.95 over the first 300 steps, when gradients still turn fast (Jordan et al. 2024)."""
+        """Muon's momentum: 0.85 rising to 0.95 over 300 steps, since early gradients turn fast (Jordan et al. 2024)."""
         return 0.85 + 0.10 * min(1.0, step / 300)

@@ -1,6 +1,6 @@
 """Where people meet the model. For now: `ropewalk chat` in the terminal.
 
-    ropewalk chat --model runs/docs/model
+ropewalk chat --model runs/docs/model
 """
 
 from __future__ import annotations

@@ -15,9 +15,7 @@ from ropewalk.engine.sampling import Sampling
 from ropewalk.runtime.errors import InputError
 from ropewalk.runtime.progress import say
 from ropewalk.serve import ChatOptions
-from ropewalk.tokenizer.chat import render_prompt
-
-Message = dict[str, str]
+from ropewalk.tokenizer.chat import Message, render_prompt
 
 
 def chat(options: ChatOptions) -> None:
@@ -27,7 +25,9 @@ def chat(options: ChatOptions) -> None:
     if converses:
         say(f"{options.model}: /new forgets the conversation, /exit ends it")
     else:
-        say(f"{options.model} has read pages but no conversations: it continues your text rather than answering. /exit ends it")
+        say(
+            f"{options.model} has read pages but no conversations: it continues your text instead of answering. /exit ends it"
+        )
     sampling = Sampling(options.max_tokens, options.temperature, options.top_k, options.top_p, options.seed)
     opening: list[Message] = [{"role": "system", "content": options.system}] if options.system else []
     messages = list(opening)
@@ -64,7 +64,7 @@ def _fitting_prompt(engine: Engine, messages: list[Message], *, keep: int) -> li
     room = engine.model.config.context_tokens
     dropped = 0
     while True:
-        prompt = render_prompt(messages[:keep] + messages[keep + dropped :], engine.tokenizer)
+        prompt = render_prompt(engine.tokenizer, messages[:keep] + messages[keep + dropped :])
         if len(prompt) < room or keep + dropped >= len(messages) - 1:
             break
         dropped += 2

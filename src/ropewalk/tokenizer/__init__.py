@@ -46,9 +46,9 @@ TOKENIZE = Stage("tokenize", "tokens", version=1, libraries=("tiktoken",))
 SPECIAL_TOKENS = 6
 
 # Measured on two cores, on the pages of recipes/docs.toml.
-BYTES_PER_DOCUMENT = 7_500
-BYTES_PER_TOKEN = 3.7
-TRAIN_BYTES_PER_SECOND = 6e6
+BYTES_PER_DOCUMENT = 11_000
+BYTES_PER_TOKEN = 3.6
+TRAIN_BYTES_PER_SECOND = 8e6
 TRAIN_SECONDS_PER_MERGE = 1e-4
 ENCODE_BYTES_PER_SECOND = 12e6
 

@@ -16,6 +16,8 @@ def read_conversations(path: Path) -> Iterator[list[Message]]:
     Raises:
         InputError: a line is not UTF-8, not JSON, or no conversation with an answer to learn; names file and line.
     """
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: give a JSONL file of conversations")
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
             where = f"{path}, line {number}"

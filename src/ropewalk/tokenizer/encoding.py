@@ -31,8 +31,8 @@ class Tokenizer:
         ranks = {token: rank for rank, token in enumerate(tokens)}
         assert len(ranks) == len(tokens), "two tokens have the same bytes"
         assert sorted(special.values()) == list(range(len(tokens), len(tokens) + len(special))), "special ids do not follow"
-        # Without special tokens there is nothing that tiktoken could take a text's '<|im_end|>' for.
-        self._bpe = tiktoken.Encoding("ropewalk", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+        # tiktoken knows the special tokens and is never allowed one. (Told of none, it encodes to numpy 1.6 times slower.)
+        self._bpe = tiktoken.Encoding("ropewalk", pat_str=pattern, mergeable_ranks=ranks, special_tokens=dict(special))
         self._tokens = [*tokens, *(name.encode() for name in sorted(special, key=special.__getitem__))]
         self.vocabulary = len(self._tokens)
         self.special = dict(special)
@@ -50,7 +50,7 @@ class Tokenizer:
             return cls._from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise InputError(f"there is no {TOKENIZER_JSON} in {folder}: give a tokenizer or a model folder") from None
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError):
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError, RecursionError):
             raise InputError(
                 f"{path} is not a byte-level BPE tokenizer as ropewalk writes it: make one with 'ropewalk tokenizer'"
             ) from None

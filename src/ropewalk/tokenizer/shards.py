@@ -46,14 +46,14 @@ class ShardWriter:
             self._notes.append(json.loads(note.read_text()))
         self.documents = sum(note["documents"] for note in self._notes)
         self.tokens = sum(note["tokens"] for note in self._notes)
-        self._open()
+        self._open_shard()
 
     def add(self, document: Document) -> None:
         """Append one document."""
         count = len(document.ids)
         if self._sums["tokens"] and self._sums["tokens"] + count > self._shard_tokens:
-            self._close()
-            self._open()
+            self._close_shard()
+            self._open_shard()
         self._files[0].write(document.ids.astype(self.dtype).tobytes())
         if document.loss_mask is not None:
             self._files[1].write(document.loss_mask.tobytes())
@@ -73,11 +73,8 @@ class ShardWriter:
     def finish(self) -> Mapping[str, Any]:
         """Close the last shard, write the index, return the facts."""
         if self._sums["documents"]:
-            self._close()
-        else:
-            self._discard()
-        rows = [np.load(self._rows_path(shard)) for shard in range(len(self._notes))]
-        np.save(self._part.folder / DOCUMENTS, np.concatenate([np.empty(0, DOCUMENT), *rows]), allow_pickle=False)
+            self._close_shard()
+        self._write_index()
         totals = {key: sum(note[key] for note in self._notes) for key in self._sums}
         text_tokens = totals.pop("text_tokens")
         return {
@@ -88,13 +85,26 @@ class ShardWriter:
             "shards": len(self._notes),
         }
 
-    def _open(self) -> None:
+    def _write_index(self) -> None:
+        index = np.lib.format.open_memmap(self._part.folder / DOCUMENTS, mode="w+", dtype=DOCUMENT, shape=(self.documents,))
+        first = 0
+        for shard, note in enumerate(self._notes):
+            index[first : first + note["documents"]] = np.load(self._rows_path(shard))
+            first += note["documents"]
+        index.flush()
+
+    def close(self) -> None:
+        """Let go of the files, finished or not."""
+        for file in self._files:
+            file.close()
+
+    def _open_shard(self) -> None:
         self._files: list[BinaryIO] = [self._draft(suffix).open("wb") for suffix in self._suffixes]
         self._rows: list[tuple[int, int, bool, bytes]] = []
         keys = ("documents", "tokens", "held_out_documents", "held_out_tokens", "text_tokens", "bytes")
         self._sums: dict[str, int] = dict.fromkeys((*keys, "learned_tokens") if "mask" in self._suffixes else keys, 0)
 
-    def _close(self) -> None:
+    def _close_shard(self) -> None:
         shard = len(self._notes)
         for suffix, file in zip(self._suffixes, self._files, strict=True):
             file.flush()
@@ -104,11 +114,6 @@ class ShardWriter:
         np.save(self._rows_path(shard), np.array(self._rows, dtype=DOCUMENT), allow_pickle=False)
         write_atomically(self._note(shard), json.dumps(self._sums))
         self._notes.append(self._sums)
-
-    def _discard(self) -> None:
-        for suffix, file in zip(self._suffixes, self._files, strict=True):
-            file.close()
-            self._draft(suffix).unlink()
 
     def _draft(self, suffix: str) -> Path:
         return self._scratch / f"{suffix}.bin"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.compute
 import rustbpe
@@ -81,7 +81,7 @@ def measure(tokenizer: Tokenizer, corpus: Path) -> dict[str, Any]:
     }
 
 
-def _count(corpus: Path, split: str) -> tuple[int, int]:
+def _count(corpus: Path, split: Literal["train", "held_out"]) -> tuple[int, int]:
     """Documents and bytes of text in a split."""
     documents = total_bytes = 0
     for batch in read_documents(corpus, columns=("text",), split=split):

@@ -49,11 +49,12 @@ def make_tokens(part: Part, options: TokenizeOptions) -> Mapping[str, Any]:
             for document in documents:
                 writer.add(document)
                 bar.advance(1, note=f"{writer.tokens:,} tokens")
+        if writer.documents == 0:
+            raise InputError(f"{source} holds nothing to tokenize: check the path, or bring more text")
+        return writer.finish()
     finally:
         pool.shutdown(cancel_futures=True)
-    if writer.documents == 0:
-        raise InputError(f"{source} holds nothing to tokenize: check the path, or bring more text")
-    return writer.finish()
+        writer.close()
 
 
 def _corpus(corpus: Path, tokenizer: Tokenizer, pool: Executor, *, skip: int) -> Iterator[Document]:

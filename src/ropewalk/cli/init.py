@@ -1,0 +1,189 @@
+"""`ropewalk init`: look at a folder of pages, or take an address, and write a recipe of the right size for it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tyro.conf import Positional
+
+from ropewalk.cli.verbs import STAGE_VERBS
+from ropewalk.config import load_recipe
+from ropewalk.runtime.errors import InputError, OptionError
+from ropewalk.runtime.progress import clock, progress, size
+
+# Bytes of text in a byte of file: markup goes, compression (WARC) goes the other way.
+TEXT_FRACTION = {".html": 0.3, ".htm": 0.3, ".md": 0.95, ".txt": 1.0, ".warc": 0.25, ".warc.gz": 1.2}
+TEXT_BYTES_PER_PAGE = 4_000
+PAGES_OF_A_SITE = 2_000
+BYTES_PER_TOKEN = 3.7
+EPOCHS = 4  # Muennighoff et al. 2023: up to four readings are worth nearly as much as fresh text
+TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022
+
+
+@dataclass(frozen=True)
+class InitOptions:
+    """Write a recipe for your own pages, from the pages to the report, sized to what is there."""
+
+    source: Positional[str]
+    """A folder of .html, .htm, .md, .txt, .warc or .warc.gz files, or the address of a web site."""
+    out: Path = Path("recipe.toml")
+    """The recipe to write. A file that is there already is not replaced."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What follows from the amount of text."""
+
+    vocabulary: int
+    depth: int
+    context_tokens: int
+    train_tokens: int
+
+
+def run_init(options: InitOptions) -> None:
+    """Look at the source, write the recipe, say what to do next.
+
+    Raises:
+        OptionError: the recipe is there already, or the source is neither a folder nor an address.
+        InputError: the folder holds no pages.
+    """
+    if options.out.exists():
+        raise OptionError(f"ropewalk init: {options.out} is there already: give another --out, or delete it")
+    if re.match(r"https?://", options.source):
+        text = recipe_for_site(options.source)
+    else:
+        text = recipe_for_folder(Path(options.source))
+    with options.out.open("x", encoding="utf-8") as file:
+        file.write(text)
+    load_recipe(options.out, options_classes={name: verb.load_options() for name, verb in STAGE_VERBS.items()})
+    print(f"Wrote {options.out}. Read it, then:\n  ropewalk run {options.out} --dry-run\n  ropewalk run {options.out}")
+
+
+def recipe_for_site(address: str) -> str:
+    """A recipe that crawls one site."""
+    host = urlsplit(address).hostname
+    if not host:
+        raise OptionError(f"ropewalk init: {address} has no host: write it like https://example.org/")
+    sizes = sizes_for(PAGES_OF_A_SITE * TEXT_BYTES_PER_PAGE)
+    crawl = f"""
+[pages]
+stage = "crawl"
+sites = [{_toml(address)}]          # only the hosts named here are ever contacted
+max_pages = {PAGES_OF_A_SITE:_}            # how many pages the site has is not known: the sizes below assume this many
+max_depth = 20
+delay_seconds = 1.0          # between requests; at 1 s, {PAGES_OF_A_SITE:_} pages take {clock(PAGES_OF_A_SITE * 1.0)} or more
+"""
+    return _recipe(f"The pages of {address}.", _slug(host), crawl, '"pages"', sizes)
+
+
+def recipe_for_folder(folder: Path) -> str:
+    """A recipe that reads files where they lie."""
+    if not folder.is_dir():
+        raise OptionError(f"ropewalk init: {folder} is neither a folder nor an address beginning with http:// or https://")
+    files, file_bytes = count_pages(folder)
+    if not files:
+        raise InputError(f"{folder} holds no pages: ropewalk reads {', '.join(TEXT_FRACTION)}")
+    text_bytes = sum(file_bytes[suffix] * TEXT_FRACTION[suffix] for suffix in file_bytes)
+    counted = ", ".join(f"{count:,} {suffix} ({size(file_bytes[suffix])})" for suffix, count in files.most_common())
+    about = f"The pages in {folder}: {counted}, about {size(text_bytes)} of text."
+    print(about)
+    return _recipe(about, _slug(folder.resolve().name), "", _toml(str(folder)), sizes_for(text_bytes))
+
+
+def count_pages(folder: Path) -> tuple[Counter[str], Counter[str]]:
+    """The files below `folder` that the corpus stage reads, and their bytes, by suffix."""
+    files: Counter[str] = Counter()
+    file_bytes: Counter[str] = Counter()
+    with progress(f"looking at {folder}", total=None, unit="files") as bar:
+        for path in folder.rglob("*"):
+            name = path.name.lower()
+            suffix = next((suffix for suffix in sorted(TEXT_FRACTION, key=len, reverse=True) if name.endswith(suffix)), None)
+            if suffix and path.is_file():
+                files[suffix] += 1
+                file_bytes[suffix] += path.stat().st_size
+            bar.advance()
+    return files, file_bytes
+
+
+def sizes_for(text_bytes: float) -> Sizes:
+    """Vocabulary, model and training for so much text.
+
+    The vocabulary grows with the root of the tokens (Heaps' law); the text is read at most four times; the model has as
+    many parameters as a twentieth of the tokens it reads, between 2 and 12 layers of 64 width each.
+    """
+    tokens = max(text_bytes / BYTES_PER_TOKEN, 1.0)
+    vocabulary = 2 ** round(math.log2(2 * math.sqrt(tokens)))
+    train_tokens = EPOCHS * tokens
+    depth = round((train_tokens / TOKENS_PER_PARAMETER / (12 * 64**2)) ** (1 / 3))
+    return Sizes(
+        vocabulary=min(max(vocabulary, 512), 65_536),
+        depth=min(max(depth, 2), 12),
+        context_tokens=256 if tokens < 1e6 else 512,
+        train_tokens=max(100_000, _round(train_tokens)),
+    )
+
+
+def _round(number: float) -> int:
+    """Two leading digits: the rest would pretend to a precision that is not there."""
+    unit = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return round(number / unit) * unit
+
+
+def _recipe(about: str, name: str, crawl: str, pages: str, sizes: Sizes) -> str:
+    return f"""# {_one_line(about)}
+# Written by 'ropewalk init'. Every option of a stage may stand in its section: 'ropewalk STAGE --help' lists them.
+into = "runs/{name}"
+{crawl}
+[corpus]
+stage = "corpus"
+pages = {pages}
+languages = ["en"]           # others are dropped; [] keeps all
+held_out_fraction = 0.02     # set aside for evaluation, never trained on
+
+[tokenizer]
+stage = "tokenizer"
+corpus = "corpus"
+vocabulary = {sizes.vocabulary}
+
+[tokens]
+stage = "tokenize"
+corpus = "corpus"
+tokenizer = "tokenizer"
+
+[model]
+stage = "pretrain"
+tokens = "tokens"
+tokenizer = "tokenizer"
+depth = {sizes.depth}                    # layers; the width and all else follow from it
+context_tokens = {sizes.context_tokens}
+train_tokens = {sizes.train_tokens:_}     # fewer is faster, more is better up to about four times the corpus
+
+[evaluation]
+stage = "eval"
+model = "model"
+tokens = "tokens"
+corpus = "corpus"
+
+[report]
+stage = "report"
+evaluation = "evaluation"
+"""
+
+
+def _toml(text: str) -> str:
+    """A TOML basic string: JSON's escapes are TOML's, but for the delete character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "pages"

@@ -1,0 +1,102 @@
+"""The table of verbs. A room is imported when its verb is called, and not before."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from ropewalk.config import Estimate, Stage
+from ropewalk.runtime.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: where its options and its work are found, by name.
+
+    stage, estimate: set for a verb that makes an artifact; it then takes --out and --force too.
+    """
+
+    name: str
+    summary: str
+    module: str
+    options: str
+    run: str
+    stage: str = ""
+    estimate: str = ""
+
+    def load_options(self) -> type:
+        """The dataclass whose fields are the verb's flags."""
+        return getattr(import_module(self.module), self.options)
+
+    def load_run(self) -> Callable[..., Any]:
+        """The function that does the work."""
+        return getattr(import_module(self.module), self.run)
+
+    def load_stage(self) -> Stage:
+        """What the verb makes."""
+        return getattr(import_module(self.module), self.stage)
+
+    def load_estimate(self) -> Callable[[Any, float], Estimate]:
+        """What the verb is expected to take."""
+        return getattr(import_module(self.module), self.estimate)
+
+
+def _stage(name: str, summary: str, module: str, options: str, *, stage: str = "STAGE", suffix: str = "") -> Verb:
+    return Verb(name, summary, f"ropewalk.{module}", options, f"run{suffix}", stage, f"estimate{suffix}")
+
+
+_GROUPS: dict[str, tuple[Verb, ...]] = {
+    "The line, from pages to a report": (
+        _stage("crawl", "fetch web pages, politely: sites -> pages (WARC)", "crawl", "CrawlOptions"),
+        _stage("corpus", "extract, filter and deduplicate: pages -> corpus (Parquet)", "corpus", "CorpusOptions"),
+        _stage(
+            "tokenizer", "learn a vocabulary: corpus -> tokenizer", "tokenizer", "TokenizerOptions",
+            stage="TOKENIZER", suffix="_tokenizer",
+        ),
+        _stage(
+            "tokenize", "write text as token ids: corpus or conversations -> tokens", "tokenizer", "TokenizeOptions",
+            stage="TOKENIZE", suffix="_tokenize",
+        ),
+        _stage("pretrain", "train a model: tokens -> model", "pretrain", "PretrainOptions"),
+        _stage("eval", "measure a model: model -> evaluation", "evaluate", "EvalOptions", stage="EVAL", suffix="_eval"),
+        _stage(
+            "report", "put all of it on one page: evaluation -> report", "evaluate", "ReportOptions",
+            stage="REPORT", suffix="_report",
+        ),
+    ),
+    "Talking to a model": (
+        Verb("generate", "continue a text", "ropewalk.engine", "GenerateOptions", "run_generate"),
+        Verb("chat", "talk in the terminal", "ropewalk.serve", "ChatOptions", "run_chat"),
+    ),
+    "Recipes": (
+        Verb("init", "write a recipe for your own pages", "ropewalk.cli.init", "InitOptions", "run_init"),
+        Verb("run", "make all artifacts of a recipe, in order", "ropewalk.cli.run", "RunOptions", "run_recipe"),
+    ),
+    "Looking": (
+        Verb("show", "what an artifact is and how it was made", "ropewalk.cli.show", "ShowOptions", "run_show"),
+        Verb("verify", "hash every byte of artifacts against their manifests", "ropewalk.cli.show", "VerifyOptions", "run_verify"),
+        Verb("lineage", "follow an artifact back to its pages", "ropewalk.cli.lineage", "LineageOptions", "run_lineage"),
+        Verb("doctor", "what this machine has, what is missing, how to mend it", "ropewalk.runtime.doctor", "DoctorOptions", "run_doctor"),
+    ),
+}  # fmt: skip
+
+VERBS = {verb.name: verb for verbs in _GROUPS.values() for verb in verbs}
+STAGE_VERBS = {name: verb for name, verb in VERBS.items() if verb.stage}
+
+
+def overview() -> str:
+    """All verbs in the order of the line: what `ropewalk --help` prints."""
+    lines = ["usage: ropewalk VERB [OPTIONS]", "", "From raw web pages to a chat model that people can verify."]
+    for title, verbs in _GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {verb.name:<11}{verb.summary}" for verb in verbs)]
+    return "\n".join([*lines, "", "'ropewalk VERB --help' explains a verb; 'ropewalk --version' prints the version."])
+
+
+def unknown_verb(name: str) -> OptionError:
+    """The sentence for a verb that does not exist."""
+    close = difflib.get_close_matches(name, VERBS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "'ropewalk --help' lists them"
+    return OptionError(f"there is no verb {name!r}; {hint}")

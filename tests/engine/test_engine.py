@@ -1,0 +1,136 @@
+"""The engine gives the model's own distribution, whatever else is in the batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ropewalk.engine.engine import Engine
+from ropewalk.engine.sampling import Sampling, choose
+from ropewalk.model.config import portable
+from ropewalk.model.transformer import Transformer
+from ropewalk.runtime.errors import InputError, OptionError
+from ropewalk.tokenizer.encoding import Tokenizer
+from ropewalk.tokenizer.pattern import GPT4
+from ropewalk.tokenizer.special import BOUNDARY, PAD, TURN_END, special_ids
+
+CONTEXT_TOKENS = 48
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer([bytes([value]) for value in range(256)], pattern=GPT4, special=special_ids(256))
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer) -> Transformer:
+    model = Transformer(portable(depth=2, vocabulary=tokenizer.vocabulary, context_tokens=CONTEXT_TOKENS))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim == 2:
+                weight.normal_(0, 0.15, generator=generator)
+    return model.eval()
+
+
+def new_engine(model, tokenizer, slots: int) -> Engine:
+    return Engine(model, tokenizer, frozenset({tokenizer.special[BOUNDARY], tokenizer.special[TURN_END]}), slots=slots)
+
+
+def test_greedy_decoding_is_the_argmax_of_full_forward_passes(model, tokenizer):
+    engine = new_engine(model, tokenizer, 2)
+    prompt = tokenizer.encode("rope")
+    generation = engine.generate([prompt], [Sampling(12, temperature=0)])[0]
+    ids = list(prompt)
+    for made, logprob in zip(generation.ids, generation.logprobs, strict=True):
+        with torch.no_grad():
+            logprobs_V = model.logits(model(torch.tensor([ids])))[0, -1].log_softmax(-1)
+        logprobs_V[engine.banned] = -torch.inf
+        assert made == logprobs_V.argmax().item()
+        assert logprob == pytest.approx(logprobs_V[made].item(), abs=1e-4)
+        ids.append(made)
+
+
+def test_a_request_gives_the_same_text_alone_and_in_a_crowd(model, tokenizer):
+    prompts = [tokenizer.encode(text) for text in ("a", "walk the rope", "xyz" * 9, "hemp", "0", "tar and yarn")]
+    samplings = [Sampling(5 + 4 * i, temperature=0.9, top_k=40 * (i % 2), top_p=0.9, seed=i) for i in range(6)]
+    alone = [new_engine(model, tokenizer, 1).generate([p], [s])[0] for p, s in zip(prompts, samplings, strict=True)]
+    crowd = new_engine(model, tokenizer, 4).generate(prompts, samplings)
+    assert [one.ids for one in crowd] == [one.ids for one in alone]
+
+
+def test_streaming_yields_what_generate_returns(model, tokenizer):
+    engine = new_engine(model, tokenizer, 2)
+    sampling = Sampling(20, seed=5)
+    prompt = tokenizer.encode("the ")
+    streamed = list(engine.stream([prompt], [sampling]))
+    whole = engine.generate([prompt], [sampling])[0]
+    assert (
+        "".join(token.text for token in streamed)
+        == whole.text
+        == tokenizer.decode([i for i in whole.ids if i not in engine.stop_ids])
+    )
+    assert [token.finish for token in streamed[:-1]] == [None] * (len(streamed) - 1)
+
+
+def test_generation_ends_at_the_context_and_never_beyond(model, tokenizer):
+    engine = new_engine(model, tokenizer, 2)
+    prompt = tokenizer.encode("x" * (CONTEXT_TOKENS - 5))
+    generation = engine.generate([prompt], [Sampling(100, temperature=0)])[0]
+    assert generation.finish in {"length", "stop"}
+    assert len(prompt) + len(generation.ids) <= CONTEXT_TOKENS
+    with pytest.raises(InputError, match="shorten it"):
+        engine.generate([tokenizer.encode("x" * CONTEXT_TOKENS)], [Sampling(1)])
+    with pytest.raises(InputError, match="0 tokens"):
+        engine.generate([[]], [Sampling(1)])
+
+
+def test_stop_tokens_end_a_request_and_stay_out_of_its_text(model, tokenizer):
+    engine = new_engine(model, tokenizer, 1)
+    greedy = engine.generate([tokenizer.encode("ab")], [Sampling(8, temperature=0)])[0]
+    third = greedy.ids[2]
+    stopping = Engine(model, tokenizer, frozenset({third}), slots=1)
+    stopping.banned = engine.banned
+    stopped = stopping.generate([tokenizer.encode("ab")], [Sampling(8, temperature=0)])[0]
+    first = greedy.ids.index(third)
+    assert stopped.ids == greedy.ids[: first + 1]
+    assert stopped.finish == "stop"
+
+
+def test_padding_is_never_drawn(model, tokenizer):
+    engine = new_engine(model, tokenizer, 8)
+    made = engine.generate([tokenizer.encode("z")] * 8, [Sampling(40, temperature=5.0, seed=i) for i in range(8)])
+    drawn = {i for one in made for i in one.ids}
+    assert tokenizer.special[PAD] not in drawn
+    assert len(drawn) > 100
+
+
+def test_draws_follow_the_distribution():
+    logits_V = torch.tensor([2.0, 1.0, 0.0, -1.0])
+    draws_B = (torch.arange(20_000) + 0.5) / 20_000
+    ids_B = choose(logits_V.expand(20_000, 4), [Sampling(1)] * 20_000, draws_B)
+    shares = torch.bincount(ids_B, minlength=4) / 20_000
+    torch.testing.assert_close(shares, logits_V.softmax(0), atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "kept"),
+    [
+        (Sampling(1, top_k=2), {0, 1}),
+        (Sampling(1, top_p=0.6), {0}),  # the first alone has 0.64
+        (Sampling(1, top_p=0.7), {0, 1}),
+        (Sampling(1, top_k=1, temperature=100.0), {0}),
+        (Sampling(1, temperature=0), {0}),
+    ],
+)
+def test_cuts_keep_the_most_probable(sampling, kept):
+    logits_V = torch.tensor([2.0, 1.0, 0.0, -1.0])
+    draws_B = torch.linspace(0, 0.999999, 1001)
+    ids_B = choose(logits_V.expand(1001, 4), [sampling] * 1001, draws_B)
+    assert set(ids_B.tolist()) == kept
+
+
+def test_impossible_sampling_is_refused():
+    for wrong in ({"max_tokens": 0}, {"max_tokens": 1, "top_p": 0.0}, {"max_tokens": 1, "temperature": -1.0}):
+        with pytest.raises(OptionError, match="max_tokens must be"):
+            Sampling(**wrong)

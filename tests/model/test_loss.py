@@ -1,0 +1,40 @@
+"""The fused loss agrees with its plain twin, values and gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ropewalk.model.loss import bits_per_byte, linear_cross_entropy, linear_cross_entropy_plain
+
+
+@pytest.mark.parametrize("tokens", [1, 511, 512, 1300])
+def test_fused_loss_equals_plain(tokens):
+    torch.manual_seed(tokens)
+    hidden_ND = torch.randn(tokens, 24, requires_grad=True)
+    head_VD = torch.randn(70, 24, requires_grad=True)
+    targets_N = torch.randint(0, 70, (tokens,))
+    weights_N = torch.rand(tokens) * (torch.rand(tokens) > 0.3)
+    results = []
+    for function in (linear_cross_entropy, linear_cross_entropy_plain):
+        hidden_ND.grad = head_VD.grad = None
+        loss, losses_N = function(hidden_ND, head_VD, targets_N, weights_N)
+        (3 * loss).backward()
+        results.append((loss.detach(), losses_N, hidden_ND.grad, head_VD.grad))
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
+
+
+def test_extreme_logits_stay_finite():
+    hidden_ND = torch.tensor([[1e4], [-1e4]], requires_grad=True)
+    head_VD = torch.tensor([[1.0], [-1.0], [0.0]])
+    loss, losses_N = linear_cross_entropy(hidden_ND, head_VD, torch.tensor([1, 1]), torch.ones(2))
+    loss.backward()
+    assert losses_N.tolist() == [2e4, 0.0]
+    assert torch.isfinite(hidden_ND.grad).all()
+
+
+def test_bits_per_byte_of_a_uniform_byte_model_is_eight():
+    assert bits_per_byte(1000 * math.log(256), 1000) == pytest.approx(8.0)

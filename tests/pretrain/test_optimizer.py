@@ -1,0 +1,73 @@
+"""Muon's update is near-orthogonal, both optimizers learn, and their state is whole."""
+
+from __future__ import annotations
+
+import torch
+
+from ropewalk.model.config import portable
+from ropewalk.model.loss import linear_cross_entropy
+from ropewalk.model.transformer import Transformer
+from ropewalk.pretrain.optimizer import LearningRates, Optimizer, orthogonalize
+from ropewalk.pretrain.schedule import Schedule
+
+RATES = LearningRates(matrix=0.02, embedding=0.1, head=0.006, norm=0.01)
+
+
+def test_orthogonalize_keeps_directions_and_levels_singular_values():
+    torch.manual_seed(0)
+    for shape in ((3, 64, 64), (2, 40, 96), (2, 96, 40)):
+        left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+        matrices_NRC = left @ torch.diag_embed(torch.logspace(0, -2, min(shape[1:])).expand(shape[0], -1)) @ right
+        flat_NRC = orthogonalize(matrices_NRC)
+        values = torch.linalg.svdvals(flat_NRC)
+        assert values.min() > 0.7 and values.max() < 1.3
+        nearest_NRC = left @ right  # the exact polar factor
+        cosine = (flat_NRC * nearest_NRC).sum((1, 2)) / flat_NRC.norm(dim=(1, 2)) / nearest_NRC.norm(dim=(1, 2))
+        assert cosine.min() > 0.98
+
+
+def train_steps(model: Transformer, optimizer: Optimizer, steps: range) -> list[float]:
+    losses = []
+    for step in steps:
+        ids_BT = torch.randint(0, 50, (4, 17), generator=torch.Generator().manual_seed(step % 2))
+        hidden_ND = model(ids_BT[:, :-1]).flatten(0, 1)
+        loss, _ = linear_cross_entropy(hidden_ND, model.lm_head.weight, ids_BT[:, 1:].flatten(), torch.full((64,), 1 / 64))
+        loss.backward()
+        optimizer.step(rate_fraction=1.0, momentum=0.9)
+        losses.append(loss.item())
+    return losses
+
+
+def new_pair() -> tuple[Transformer, Optimizer]:
+    model = Transformer(portable(depth=1, vocabulary=50, context_tokens=16))
+    model.initialize(0)
+    return model, Optimizer(model, RATES, weight_decay=0.1)
+
+
+def test_every_weight_moves_and_two_batches_are_learned_by_heart():
+    model, optimizer = new_pair()
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    losses = train_steps(model, optimizer, range(60))
+    assert losses[-1] < 0.3 * losses[0]
+    assert all(not torch.equal(before[name], weight) for name, weight in model.named_parameters())
+
+
+def test_state_restores_the_exact_path():
+    model, optimizer = new_pair()
+    train_steps(model, optimizer, range(5))
+    saved_model = {name: weight.clone() for name, weight in model.state_dict().items()}
+    saved_state = {name: value.clone() for name, value in optimizer.state().items()}
+    straight = train_steps(model, optimizer, range(5, 9))
+    other, other_optimizer = new_pair()
+    other.load_state_dict(saved_model)
+    other_optimizer.load(saved_state)
+    assert train_steps(other, other_optimizer, range(5, 9)) == straight
+
+
+def test_schedule_rises_stays_and_falls():
+    schedule = Schedule(steps=100, warm_up_steps=10, warm_down_fraction=0.5)
+    rates = [schedule.rate_fraction(step) for step in range(100)]
+    assert rates[0] == 0.1
+    assert rates[10:50] == [1.0] * 40
+    assert all(late < early for early, late in zip(rates[50:], rates[51:], strict=False))
+    assert 0.05 < rates[-1] < 0.08

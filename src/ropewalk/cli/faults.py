@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,9 +65,11 @@ def machine_sentence(error: BaseException) -> str | None:
         path = os.fsdecode(name) if isinstance(name, str | bytes) else ""
         if number in FULL_DISK or "No space left on device" in text or "File too large" in text:
             where = f" while writing {path}" if path else ""
-            return f"the disk is full, or a quota or size limit is reached{where}: free some space; the same command then carries on"
+            limit = "the disk is full, or a quota or size limit is reached"
+            return f"{limit}{where}: free some space; the same command then carries on"
         if number in NO_ACCESS:
-            return f"no permission for {path or 'a file'} ({os.strerror(number)}): change its permissions, or choose another folder"
+            what = f"no permission for {path or 'a file'} ({os.strerror(number)})"
+            return f"{what}: change its permissions, or choose another folder"
         if number in (errno.EMFILE, errno.ENFILE):
             return "too many files are open: raise the limit with 'ulimit -n 4096' and run the same command again"
     return None
@@ -82,12 +85,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _reader_is_gone() -> bool:
-    """Whether stdout or stderr leads into a closed pipe (`ropewalk show X | head`); then silence both for the exit."""
+    """Whether stdout or stderr leads into a closed pipe (`ropewalk show X | head`); then silence it for the exit."""
     gone = False
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
             gone = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return gone

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tyro.conf import Positional
 
+from ropewalk.cli.pages import TEXT_FRACTION, count_pages
 from ropewalk.cli.verbs import STAGE_VERBS
 from ropewalk.config import load_recipe
 from ropewalk.runtime.errors import InputError, OptionError
-from ropewalk.runtime.progress import clock, progress, size
+from ropewalk.runtime.progress import clock, size
 
-# Bytes of text in a byte of file: markup goes, compression (WARC) goes the other way.
-TEXT_FRACTION = {".html": 0.3, ".htm": 0.3, ".md": 0.95, ".txt": 1.0, ".warc": 0.25, ".warc.gz": 1.2}
 TEXT_BYTES_PER_PAGE = 4_000
 PAGES_OF_A_SITE = 2_000
 BYTES_PER_TOKEN = 3.7
@@ -77,7 +75,7 @@ stage = "crawl"
 sites = [{_toml(address)}]          # only the hosts named here are ever contacted
 max_pages = {PAGES_OF_A_SITE:_}            # how many pages the site has is not known: the sizes below assume this many
 max_depth = 20
-delay_seconds = 1.0          # between requests; at 1 s, {PAGES_OF_A_SITE:_} pages take {clock(PAGES_OF_A_SITE * 1.0)} or more
+delay_seconds = 1.0          # between requests: {PAGES_OF_A_SITE:_} pages take {clock(PAGES_OF_A_SITE)} or more
 """
     return _recipe(f"The pages of {address}.", _slug(host), crawl, '"pages"', sizes)
 
@@ -94,21 +92,6 @@ def recipe_for_folder(folder: Path) -> str:
     about = f"The pages in {folder}: {counted}, about {size(text_bytes)} of text."
     print(about)
     return _recipe(about, _slug(folder.resolve().name), "", _toml(str(folder)), sizes_for(text_bytes))
-
-
-def count_pages(folder: Path) -> tuple[Counter[str], Counter[str]]:
-    """The files below `folder` that the corpus stage reads, and their bytes, by suffix."""
-    files: Counter[str] = Counter()
-    file_bytes: Counter[str] = Counter()
-    with progress(f"looking at {folder}", total=None, unit="files") as bar:
-        for path in folder.rglob("*"):
-            name = path.name.lower()
-            suffix = next((suffix for suffix in sorted(TEXT_FRACTION, key=len, reverse=True) if name.endswith(suffix)), None)
-            if suffix and path.is_file():
-                files[suffix] += 1
-                file_bytes[suffix] += path.stat().st_size
-            bar.advance()
-    return files, file_bytes
 
 
 def sizes_for(text_bytes: float) -> Sizes:

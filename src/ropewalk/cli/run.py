@@ -10,6 +10,7 @@ from typing import Annotated
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from ropewalk.artifact import Artifact, is_artifact, open_artifact
+from ropewalk.cli.pages import expected_pages
 from ropewalk.cli.show import stored_bytes
 from ropewalk.cli.verbs import STAGE_VERBS
 from ropewalk.config import Estimate, Recipe, Step, input_fields, load_recipe, look_at_stage
@@ -127,20 +128,22 @@ def _amount(step: Step, field: str, plans: Mapping[str, Plan], source: str | Non
     if source is not None and plans[source].state != "standing":
         return plans[source].estimate.amount
     path = getattr(step.options, field)
-    if path is None or not is_artifact(path):
+    if path is None:
         return 0.0
+    if not is_artifact(path):
+        return expected_pages(path)
     facts = open_artifact(path).facts
     return float(next((facts[name] for name in ("parameters", "tokens", "documents", "pages") if name in facts), 0))
 
 
 def _print_plans(plans: Sequence[Plan], into: Path) -> None:
-    ahead = [plan for plan in plans if plan.state != "standing"]
     rows = [("stage", "verb", "state", "expected time", "expected disk")]
     for plan in plans:
-        work = (clock(plan.estimate.seconds), size(plan.estimate.disk_bytes)) if plan in ahead else ("", "")
-        rows.append((plan.step.name, plan.step.verb, plan.state, *work))
-    seconds, disk_bytes = _expected(plans)
-    rows.append(("together", "", "", clock(seconds), size(disk_bytes)))
+        standing = plan.state == "standing"
+        seconds, disk = ("", "") if standing else (clock(plan.estimate.seconds), size(plan.estimate.disk_bytes))
+        rows.append((plan.step.name, plan.step.verb, plan.state, seconds, disk))
+    all_seconds, all_bytes = _expected(plans)
+    rows.append(("together", "", "", clock(all_seconds), size(all_bytes)))
     print_table(rows)
     print(f"\nfree disk at {into}: {size(disk_free_bytes(into))}; times are for two cores, and rough")
 

@@ -53,18 +53,30 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
         _stage("crawl", "fetch web pages, politely: sites -> pages (WARC)", "crawl", "CrawlOptions"),
         _stage("corpus", "extract, filter and deduplicate: pages -> corpus (Parquet)", "corpus", "CorpusOptions"),
         _stage(
-            "tokenizer", "learn a vocabulary: corpus -> tokenizer", "tokenizer", "TokenizerOptions",
-            stage="TOKENIZER", suffix="_tokenizer",
+            "tokenizer",
+            "learn a vocabulary: corpus -> tokenizer",
+            "tokenizer",
+            "TokenizerOptions",
+            stage="TOKENIZER",
+            suffix="_tokenizer",
         ),
         _stage(
-            "tokenize", "write text as token ids: corpus or conversations -> tokens", "tokenizer", "TokenizeOptions",
-            stage="TOKENIZE", suffix="_tokenize",
+            "tokenize",
+            "write text as token ids: corpus or conversations -> tokens",
+            "tokenizer",
+            "TokenizeOptions",
+            stage="TOKENIZE",
+            suffix="_tokenize",
         ),
         _stage("pretrain", "train a model: tokens -> model", "pretrain", "PretrainOptions"),
         _stage("eval", "measure a model: model -> evaluation", "evaluate", "EvalOptions", stage="EVAL", suffix="_eval"),
         _stage(
-            "report", "put all of it on one page: evaluation -> report", "evaluate", "ReportOptions",
-            stage="REPORT", suffix="_report",
+            "report",
+            "put all of it on one page: evaluation -> report",
+            "evaluate",
+            "ReportOptions",
+            stage="REPORT",
+            suffix="_report",
         ),
     ),
     "Talking to a model": (
@@ -77,11 +89,23 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
     ),
     "Looking": (
         Verb("show", "what an artifact is and how it was made", "ropewalk.cli.show", "ShowOptions", "run_show"),
-        Verb("verify", "hash every byte of artifacts against their manifests", "ropewalk.cli.show", "VerifyOptions", "run_verify"),
+        Verb(
+            "verify",
+            "hash every byte of artifacts against their manifests",
+            "ropewalk.cli.show",
+            "VerifyOptions",
+            "run_verify",
+        ),
         Verb("lineage", "follow an artifact back to its pages", "ropewalk.cli.lineage", "LineageOptions", "run_lineage"),
-        Verb("doctor", "what this machine has, what is missing, how to mend it", "ropewalk.runtime.doctor", "DoctorOptions", "run_doctor"),
+        Verb(
+            "doctor",
+            "what this machine has, what is missing, how to mend it",
+            "ropewalk.runtime.doctor",
+            "DoctorOptions",
+            "run_doctor",
+        ),
     ),
-}  # fmt: skip
+}
 
 VERBS = {verb.name: verb for verbs in _GROUPS.values() for verb in verbs}
 STAGE_VERBS = {name: verb for name, verb in VERBS.items() if verb.stage}

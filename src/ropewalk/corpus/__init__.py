@@ -8,8 +8,8 @@
                                              characters, duplicate_of
 
 Documents and ledger are sorted by (url, page_id): neither the order of the crawl, nor its dates, nor the number of
-workers reaches the bytes. `split` is "train" or "held_out"; a document's split depends on its `page_id` alone and on
-how many documents there are. The stages, in order, each of them a `stage` in the ledger:
+workers reaches the bytes. `split` is "train" or "held_out": chosen by a hash of `page_id`, among the documents whose
+passages stand in no other. The stages, in order, each of them a `stage` in the ledger:
 
     read              the record has bytes, not too many, of a type that holds text
     decode            the bytes are characters
@@ -121,6 +121,9 @@ class CorpusOptions:
 
     held_out_fraction: float = 0.02
     """Fraction of documents set aside for evaluation, chosen by hash and rounded up; one always trains."""
+
+    held_out_max_overlap: float = 0.1
+    """A document is not set aside if more than this fraction of its runs of 13 words stands in another one too."""
 
     workers: Annotated[int, NotContent] = 0
     """Worker processes; 0 for one per core. Does not change the result."""

@@ -38,6 +38,8 @@ def check(options: CorpusOptions) -> None:
         raise OptionError(f"held_out_fraction is {options.held_out_fraction}: give a fraction from 0 to below 1")
     if options.workers < 0:
         raise OptionError(f"workers is {options.workers}: give 0 for one per core, or how many")
+    if not 0 <= options.held_out_max_overlap <= 1:
+        raise OptionError(f"held_out_max_overlap is {options.held_out_max_overlap}: give a fraction from 0 to 1")
     for name in ("max_page_bytes", "max_nesting", "page_seconds", "minhash_bands", "minhash_band_hashes"):
         if getattr(options, name) < 1:
             raise OptionError(f"{name} is {getattr(options, name)}: give 1 or more")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +13,7 @@ import polars as pl
 
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.duplicates import MINHASH_VERSION, keepers
+from ropewalk.corpus.hold_out import held_out
 
 STAGES = ("read", "decode", "extract", "language", "quality", "exact_duplicate", "near_duplicate")
 _SCHEMA = {
@@ -78,7 +76,13 @@ def decide(batches: list[Path], options: CorpusOptions) -> Decisions:
     if options.near_duplicates:
         rows = _drop_duplicates(rows, "near_duplicate", lambda kept: _bands(kept["bands"], options.minhash_bands))
     documents = rows.filter(pl.col("stage") == "kept").select("at", "page_id", "characters", "text_bytes")
-    split = held_out(documents["page_id"].to_list(), options.held_out_fraction)
+    aside = held_out(
+        documents["page_id"].to_list(),
+        lambda: _texts(batches, documents),
+        fraction=options.held_out_fraction,
+        max_overlap=options.held_out_max_overlap,
+    )
+    split = pl.Series(["held_out" if place in aside else "train" for place in range(len(documents))], dtype=pl.String)
     return Decisions(rows.drop("bands", "text_hash", "date", "title"), documents.with_columns(split=split))
 
 
@@ -106,16 +110,16 @@ def _bands(packed: pl.Series, bands: int) -> list[pl.Series]:
     return [pl.Series(matrix[:, band]) for band in range(bands)]
 
 
-def held_out(page_ids: list[str], fraction: float) -> pl.Series:
-    """ "held_out" for the ceil(fraction * n) pages whose hash is smallest, "train" for the others.
-
-    A page keeps its rank whatever other pages there are, so a grown corpus sets aside mostly the same ones. One document
-    at least stays for training.
-    """
-    count = min(math.ceil(Fraction(str(fraction)) * len(page_ids)), len(page_ids) - 1)
-    ranked = sorted(range(len(page_ids)), key=lambda index: hashlib.sha256(f"held_out\n{page_ids[index]}".encode()).digest())
-    chosen = set(ranked[: max(0, count)])
-    return pl.Series(["held_out" if index in chosen else "train" for index in range(len(page_ids))], dtype=pl.String)
+def _texts(batches: list[Path], documents: pl.DataFrame) -> Iterator[tuple[int, str]]:
+    """The kept documents' places in corpus order, and their texts, in input order."""
+    places = dict(zip(documents["at"].to_list(), range(len(documents)), strict=True))
+    start = 0
+    for path in batches:
+        texts = pl.read_parquet(path, columns=["text"])["text"]
+        for offset, text in enumerate(texts):
+            if start + offset in places:
+                yield places[start + offset], text
+        start += len(texts)
 
 
 def _funnel(rows: pl.DataFrame) -> list[dict[str, Any]]:

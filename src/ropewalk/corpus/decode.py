@@ -1,4 +1,4 @@
-"""Bytes become characters: byte-order mark, then the server's word, then the page's, then detection."""
+"""Bytes become characters: byte-order mark, valid UTF-8, the server's word, the page's, then detection."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ _UNREADABLE = ("\ufffd", *(chr(code) for code in (*range(9), *range(14, 27), *ra
 
 
 def decode(payload: bytes, charset: str | None) -> str:
-    """Decode a page the way browsers rank the evidence, but doubt a label that the bytes contradict.
+    """Decode a page by the evidence, strongest first, passing over a label under which the bytes are invalid.
 
-    A label under which the bytes are invalid is passed over for the next one. If all fail, the detected encoding is
-    used and what it cannot read becomes U+FFFD; `unreadable_fraction` then tells how much that was.
+    Bytes beyond ASCII that are valid UTF-8 are UTF-8, whatever the label: no other encoding's text looks like that by
+    chance, and wrong labels are common. Where all labels fail, the detected encoding is used and what it cannot read
+    becomes U+FFFD; `unreadable_fraction` then tells how much that was.
     """
     for mark, encoding in BYTE_ORDER_MARKS:
         if payload.startswith(mark):
             return bytes_to_str(payload, encoding, errors="replace", fallback_encodings=())
-    detected = detect_encoding(payload, max_len=SAMPLE_BYTES) or "utf-8"
-    in_page = detect_encoding(payload, max_len=SAMPLE_BYTES, from_html_meta=True) or "utf-8"
+    text = None if payload.isascii() else _strictly(payload, "utf-8")
+    if text is not None:
+        return text
     declared = map_encoding_to_html5(charset, fallback_utf8=False) if charset else None
-    for encoding in (declared, in_page, "utf-8"):
+    in_page = detect_encoding(payload, max_len=SAMPLE_BYTES, from_html_meta=True)
+    for encoding in (declared, in_page):
         text = _strictly(payload, encoding)
         if text is not None:
             return text
+    detected = detect_encoding(payload, max_len=SAMPLE_BYTES) or "utf-8"
     return bytes_to_str(payload, detected, errors="replace", fallback_encodings=())
 
 

@@ -31,18 +31,18 @@ def text_hash(text: str) -> str:
 
 def band_hashes(text: str, *, bands: int, band_hashes: int) -> list[int]:
     """One number per band: two texts that share most runs of five words agree in at least one."""
-    shingles = _shingles(text)
+    shingles = word_runs(text, length=SHINGLE_WORDS)
     offsets = np.array([0, len(shingles)], dtype=np.uint64)
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(shingles, offsets, bands * band_hashes, SEED)
     signature = np.array(matrix.to_rows()[0], dtype="<u4").reshape(bands, band_hashes)
     return [int.from_bytes(hashlib.blake2b(band.tobytes(), digest_size=8).digest(), "little") for band in signature]
 
 
-def _shingles(text: str) -> np.ndarray:
-    """Hashes of all runs of five words, lower case; of the whole text if it is shorter."""
+def word_runs(text: str, *, length: int) -> np.ndarray:
+    """Distinct hashes of all runs of `length` words, lower case; of the whole text if it is shorter."""
     words = split_words(text.lower())
     hashes = np.fromiter(map(_word_hash, words), dtype=np.uint64, count=len(words))
-    size = min(SHINGLE_WORDS, len(words))
+    size = min(length, len(words))
     runs = np.zeros(max(1, len(words) - size + 1), dtype=np.uint64)
     for offset in range(size):
         runs = runs * _MULTIPLIER + hashes[offset : offset + len(runs)]

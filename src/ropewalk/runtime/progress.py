@@ -94,11 +94,14 @@ def _rich_bar(title: str, total: float | None, unit: str, done: float) -> Iterat
         TextColumn("{task.fields[note]}", style="dim"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=False) as shown:
-        task = shown.add_task(title, total=total, completed=done, note="")
+        task = shown.add_task(title, total=total, note="")
+        shown.update(task, completed=done)
 
         class RichBar:
             def advance(self, amount: float = 1, note: str | None = None) -> None:
-                shown.update(task, advance=amount, **({} if note is None else {"note": note}))
+                shown.advance(task, amount)
+                if note is not None:
+                    shown.update(task, note=note)
 
         yield RichBar()
 

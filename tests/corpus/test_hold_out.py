@@ -1,0 +1,52 @@
+"""The held-out split is stable, and none of its passages stand in the training text."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ropewalk.corpus.hold_out import held_out, overlaps
+
+WORDS = [f"w{number}" for number in range(3_000)]
+
+
+def chosen(pages: list[str], fraction: float) -> set[str]:
+    places = held_out(pages, lambda: iter(()), fraction=fraction, max_overlap=1.0)
+    return {pages[place] for place in places}
+
+
+def test_the_split_is_stable_as_the_corpus_grows():
+    pages = [f"page-{number}" for number in range(1_000)]
+    small, large = chosen(pages[:900], 0.02), chosen(pages, 0.02)
+    assert (len(small), len(large)) == (18, 20)
+    assert len(small & large) >= 15
+    assert chosen(random.Random(1).sample(pages, len(pages)), 0.02) == large
+
+
+@pytest.mark.parametrize(("pages", "fraction", "count"), [(1, 0.5, 0), (3, 0.02, 1), (50, 0.0, 0), (100, 0.07, 7)])
+def test_how_many(pages, fraction, count):
+    assert len(chosen([str(number) for number in range(pages)], fraction)) == count
+
+
+def test_overlap_is_the_share_of_runs_that_stand_elsewhere():
+    rng = random.Random(0)
+    passage = " ".join(rng.choices(WORDS, k=112))  # 100 runs of 13 words
+    own = [" ".join(rng.choices(WORDS, k=312)) for _ in range(3)]  # 300 runs
+    texts = [own[0], f"{own[1]} {passage}", f"{passage} {own[2]}", passage, own[0].upper()]
+    shares = overlaps([0, 1, 2, 3], lambda: enumerate(texts))
+    assert shares[0] == 1.0  # the last one says the same in capitals
+    assert shares[1] == pytest.approx(100 / 412)
+    assert shares[2] == pytest.approx(100 / 412)
+    assert shares[3] == 1.0
+
+
+def test_documents_that_share_passages_stay_in_training():
+    rng = random.Random(1)
+    texts = [" ".join(rng.choices(WORDS, k=200)) for _ in range(100)]
+    for number in range(0, 100, 2):  # half of them also stand in one large page
+        texts.append(texts[number])
+    pages = [f"page-{number}" for number in range(len(texts))]
+    places = held_out(pages, lambda: enumerate(texts), fraction=0.1, max_overlap=0.1)
+    assert len(places) == 15
+    assert all(place % 2 == 1 and place < 100 for place in places)

@@ -13,7 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ropewalk.artifact import build
+from ropewalk.runtime.threads import wait_politely
 from ropewalk.tokenizer import TokenizerOptions, run_tokenizer
+
+wait_politely()  # before any test imports torch
 
 FOREIGN = (
     "Καλημέρα κόσμε, τι κάνεις σήμερα; ",

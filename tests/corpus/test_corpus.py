@@ -96,7 +96,7 @@ def test_documents_facts_and_ledger_agree(tmp_path, pages, write_warc):
 
 
 def test_neither_workers_nor_order_nor_shards_reach_the_bytes(tmp_path, prose, html, write_warc):
-    pages = [(f"http://site/{number % 50:03d}", html(prose(number % 130))) for number in range(150)]
+    pages = [(f"http://site/{number % 50:03d}", html(prose(number % 130, 12))) for number in range(150)]
     shuffled = random.Random(1).sample(pages, len(pages))
     write_warc(tmp_path / "one/pages.warc.gz", pages)
     write_warc(tmp_path / "two/pages.warc.gz", shuffled)
@@ -123,7 +123,7 @@ def test_a_page_that_hangs_costs_itself_only(tmp_path, prose, html, write_warc, 
 
 
 def test_a_killed_run_carries_on_to_the_same_bytes(tmp_path, prose, html, write_warc):
-    pages = [(f"http://site/{number:04d}", html(prose(number))) for number in range(600)]
+    pages = [(f"http://site/{number:04d}", html(prose(number, 12))) for number in range(600)]
     warc = write_warc(tmp_path / "pages.warc.gz", pages)
     script = f"""
 from pathlib import Path

@@ -142,7 +142,7 @@ def run(options: CorpusOptions, *, out: Path, force: bool = False) -> Artifact:
     return build_stage(STAGE, options, out=out, make=lambda part: make(part, options), force=force)
 
 
-PAGES_PER_SECOND_AND_CORE = 110.0
+PAGES_PER_SECOND_AND_CORE = 70.0
 DISK_BYTES_PER_PAGE = 4_000.0
 
 
@@ -151,7 +151,7 @@ def estimate(options: CorpusOptions, amount: float) -> Estimate:
     import os
 
     workers = options.workers or os.cpu_count() or 1
-    kept = 0.6
+    kept = 0.5
     return Estimate(
         seconds=3 + amount / (PAGES_PER_SECOND_AND_CORE * workers),
         disk_bytes=amount * DISK_BYTES_PER_PAGE,

@@ -6,7 +6,6 @@ Run as a program so that tests can kill it: `python stage.py FOLDER SEED [--forc
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from pathlib import Path
@@ -33,7 +32,7 @@ def make_shards(part: Part, seed: int, *, pause_seconds: float = 0.0) -> dict[st
 def _replace(path: Path, content: bytes) -> None:
     draft = path.with_name(path.name + ".new")
     draft.write_bytes(content)
-    os.replace(draft, path)
+    draft.replace(path)
 
 
 def build_shards(out: Path, *, seed: int = 1, pause_seconds: float = 0.0, force: bool = False, **inputs: Path) -> Artifact:

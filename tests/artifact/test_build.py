@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.artifact.stage import SHARDS, build_shards
 
 from ropewalk.artifact import Part, build, open_artifact, verify
 from ropewalk.runtime.errors import ArtifactError, MachineError
-from tests.artifact.stage import SHARDS, build_shards
 
 PROGRAM = Path(__file__).with_name("stage.py")
 
@@ -272,7 +272,7 @@ def test_seconds_add_up_over_interruptions(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission_is_one_sentence(tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)
-    with pytest.raises(MachineError, match="cannot write in .*closed: choose another folder"):
+    with pytest.raises(MachineError, match=r"cannot write in .*closed: choose another folder"):
         build_shards(tmp_path / "closed" / "a")
 
 

@@ -23,12 +23,14 @@ from types import FrameType
 from ropewalk.cli.faults import Terminated, explained
 from ropewalk.cli.flags import call
 from ropewalk.cli.verbs import VERBS, overview, unknown_verb
+from ropewalk.runtime.threads import wait_politely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    wait_politely()
     with explained() as outcome:
         outcome.code = _dispatch(arguments)
         sys.stdout.flush()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ropewalk.runtime.progress import progress
 
-# Bytes of text in a byte of file: markup goes, compression (WARC) goes the other way.
+# Rough guesses, not measured; good enough to size a recipe. Bytes of text in a byte of file: markup goes, compression
+# (WARC) goes the other way.
 TEXT_FRACTION = {".html": 0.3, ".htm": 0.3, ".md": 0.95, ".txt": 1.0, ".warc": 0.25, ".warc.gz": 1.2}
 WARC_BYTES_PER_PAGE = {".warc": 60_000, ".warc.gz": 12_000}
 

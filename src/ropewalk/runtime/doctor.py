@@ -92,8 +92,8 @@ def findings(options: DoctorOptions) -> Iterator[Finding]:
 def _system(here: System) -> Finding:
     said = {
         "Linux": "Linux: everything is tested here",
-        "WSL": "WSL: as Linux; keep artifacts inside WSL (~/...), /mnt/c is many times slower",
-        "macOS": "macOS: all stages run; no bubblewrap, and the GPU (MPS) is not used",
+        "WSL": "WSL: as Linux, not tested yet; keep artifacts inside WSL (~/...), /mnt/c is slow",
+        "macOS": "macOS: not tested yet; no bubblewrap, and the GPU (MPS) is not used",
     }
     found = f"{platform.platform()}. {said.get(here, '')}".rstrip(". ")
     return Finding(

@@ -1,0 +1,96 @@
+"""Recipes: references, overrides, and every mistake in one sentence before anything is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+
+from ropewalk.config import Input, load_recipe
+from ropewalk.runtime.errors import InputError, OptionError
+
+
+@dataclass(frozen=True)
+class First:
+    count: int = 1
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Second:
+    source: Annotated[Path, Input("first")]
+    count: int = 1
+
+
+CLASSES = {"first": First, "second": Second}
+GOOD = """
+into = "runs/x"
+[pages]
+stage = "first"
+[corpus]
+stage = "second"
+source = "pages"
+"""
+
+
+def load(tmp_path: Path, text: str, **more):
+    path = tmp_path / "r.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_recipe(path, options_classes=CLASSES, **more)
+
+
+def test_a_name_made_above_becomes_its_path(tmp_path):
+    recipe = load(tmp_path, GOOD)
+    assert [step.out for step in recipe.steps] == [Path("runs/x/pages"), Path("runs/x/corpus")]
+    assert recipe.steps[1].options.source == Path("runs/x/pages")
+    assert recipe.steps[1].reads == ("pages",)
+    assert load(tmp_path, GOOD, into=tmp_path).steps[1].options.source == tmp_path / "pages"
+
+
+def test_overrides_are_toml_values_or_bare_text(tmp_path):
+    recipe = load(tmp_path, GOOD, overrides=("pages.count=7", "pages.label=two words"))
+    assert recipe.steps[0].options == First(count=7, label="two words")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("into = ", "is not TOML"),
+        ("", 'say where its artifacts go, with a first line like into = "runs/r"'),
+        ('into = "x"', "has no stages"),
+        ('into = "x"\ncolour = 3\n[a]\nstage = "first"', "unknown key 'colour' outside a section"),
+        ('into = "x"\n[a]\ncount = 1', r"\[a\]: has no stage; stages are first, second"),
+        ('into = "x"\n[a]\nstage = "frist"', "stage 'frist' is unknown"),
+        ('into = "x"\n[a]\nstage = "first"\ncuont = 2', "unknown option 'cuont'; did you mean 'count'"),
+        (
+            'into = "x"\n[a]\nstage = "second"\nsource = "b"',
+            r"source = 'b' is neither a path nor made above \(made above: none\)",
+        ),
+        ('into = "x"\n["../a"]\nstage = "first"', "the name becomes a folder's, use letters"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path, text, sentence):
+    with pytest.raises((OptionError, InputError), match=sentence) as caught:
+        load(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["pages", "pages.count", "count=1", "nobody.count=1", "pages.count=[", "pages.depth=1"])
+def test_wrong_overrides_are_refused(tmp_path, override):
+    with pytest.raises(OptionError):
+        load(tmp_path, GOOD, overrides=(override,))
+
+
+def test_missing_recipe_and_folder_are_told_apart(tmp_path):
+    with pytest.raises(InputError, match=r"there is no recipe .*ropewalk init"):
+        load_recipe(tmp_path / "no.toml", options_classes=CLASSES)
+    with pytest.raises(InputError, match=f"is a folder: .*'ropewalk init {tmp_path}'"):
+        load_recipe(tmp_path, options_classes=CLASSES)
+
+
+def test_bytes_that_are_not_utf8_are_refused(tmp_path):
+    (tmp_path / "r.toml").write_bytes(b'into = "caf\xe9"')
+    with pytest.raises(InputError, match="is not TOML"):
+        load_recipe(tmp_path / "r.toml", options_classes=CLASSES)

@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 BIN := .venv/bin
-SOURCES := src tests bench
+SOURCES := src tests bench scripts
 DOCS_PAGES := python3.11-doc sqlite3-doc debian-handbook git-doc
 
 .PHONY: install test test-peers check format docs docs-pages demo constraints

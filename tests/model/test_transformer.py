@@ -126,12 +126,12 @@ def test_a_folder_saved_by_transformers_loads_here(tmp_path):
 
 
 def test_folders_that_do_not_fit_are_refused(tmp_path):
-    with pytest.raises(InputError, match="there is no config.json"):
+    with pytest.raises(InputError, match=r"there is no config\.json"):
         load_model(tmp_path)
     save_model(random_model(), tmp_path, stop_ids=[1], pad_id=3, start_id=1)
     described = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**described, "hidden_size": 64}))
-    with pytest.raises(InputError, match="does not fit its config.json"):
+    with pytest.raises(InputError, match=r"does not fit its config\.json"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**described, "model_type": "mamba"}))
     with pytest.raises(InputError, match="'mamba'"):

@@ -31,9 +31,9 @@ def test_a_document_within_the_context_is_one_forward_pass(model, tokens, gpt4_f
     with torch.no_grad():
         logits_TV = model.logits(model(ids[None, :-1]))[0]
     expected = torch.nn.functional.cross_entropy(logits_TV, ids[1:], reduction="sum").item()
-    found = list(
+    found = next(
         document_losses(model, reader, np.array([row]), tokenizer.bytes_per_token, context_tokens=4096, stride_tokens=2048)
-    )[0]
+    )
     assert found.nats == pytest.approx(expected, rel=1e-5)
     assert found.tokens == len(ids) - 1
     assert found.text_bytes == len(tokenizer.decode_bytes(ids[1:].tolist()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from ropewalk.model.config import portable
@@ -69,5 +71,5 @@ def test_schedule_rises_stays_and_falls():
     rates = [schedule.rate_fraction(step) for step in range(100)]
     assert rates[0] == 0.1
     assert rates[10:50] == [1.0] * 40
-    assert all(late < early for early, late in zip(rates[50:], rates[51:], strict=False))
+    assert all(late < early for early, late in pairwise(rates[50:]))
     assert 0.05 < rates[-1] < 0.08

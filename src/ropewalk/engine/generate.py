@@ -23,16 +23,11 @@ def generate(options: GenerateOptions) -> None:
         top_p=options.top_p,
         seed=options.seed,
     )
-    prompt = document_prompt(engine, options.prompt)
     started = time.monotonic()
     if options.samples == 1:
-        made = 0
-        print(options.prompt, end="", flush=True)
-        for token in engine.stream([prompt], [sampling]):
-            print(token.text, end="", flush=True)
-            made += 1
-        print()
+        made = _print_stream(engine, options.prompt, sampling)
     else:
+        prompt = document_prompt(engine, options.prompt)
         generations = engine.generate(
             [prompt] * options.samples, [replace(sampling, seed=options.seed + i) for i in range(options.samples)]
         )
@@ -40,6 +35,17 @@ def generate(options: GenerateOptions) -> None:
         for number, generation in enumerate(generations, start=1):
             print(f"--- {number} of {options.samples}\n{options.prompt}{generation.text}")
     say(f"{made} tokens, {made / (time.monotonic() - started):,.0f}/s")
+
+
+def _print_stream(engine: Engine, text: str, sampling: Sampling) -> int:
+    """Print `text` and its continuation as it comes. Returns how many tokens were added."""
+    print(text, end="", flush=True)
+    last = 0
+    for number, token in enumerate(engine.stream([document_prompt(engine, text)], [sampling]), start=1):
+        print(token.text, end="", flush=True)
+        last = number
+    print()
+    return last
 
 
 def document_prompt(engine: Engine, text: str) -> list[int]:

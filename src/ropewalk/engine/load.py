@@ -24,7 +24,8 @@ def load_engine(folder: Path, *, slots: int = 8) -> Engine:
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocabulary > model.config.vocabulary:
         raise InputError(
-            f"{folder}: the tokenizer has {tokenizer.vocabulary} tokens, the model {model.config.vocabulary}: they do not belong together"
+            f"{folder}: the tokenizer has {tokenizer.vocabulary} tokens, the model {model.config.vocabulary}: "
+            "they do not belong together, restore the folder"
         )
     generation = json.loads((folder / GENERATION_CONFIG).read_text(encoding="utf-8"))
     stop = generation["eos_token_id"]

@@ -84,7 +84,7 @@ def _model_losses(engine: Engine, reader: TokenReader, rows: np.ndarray) -> list
 
 def _ngram_losses(engine: Engine, reader: TokenReader, rows: np.ndarray, order: int) -> list[DocumentLoss]:
     """The same documents under the n-gram baseline, trained on the same training documents."""
-    training = [_document(reader, row) for row in np.flatnonzero(reader.documents["held_out"] == 0)]
+    training = [_document(reader, row) for row in np.flatnonzero(reader.documents["held_out"] == 0).tolist()]
     model = NgramModel(np.concatenate(training), order=order, vocabulary=engine.tokenizer.vocabulary)
     losses = []
     for row in rows:

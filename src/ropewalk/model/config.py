@@ -33,7 +33,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.query_heads % self.key_value_heads:
             raise OptionError(
-                f"{self.query_heads} query heads cannot share {self.key_value_heads} key/value heads: make the first a multiple of the second"
+                f"{self.query_heads} query heads cannot share {self.key_value_heads} key/value heads: "
+                "make the first a multiple of the second"
             )
 
     @property

@@ -25,9 +25,7 @@ def chat(options: ChatOptions) -> None:
     if converses:
         say(f"{options.model}: /new forgets the conversation, /exit ends it")
     else:
-        say(
-            f"{options.model} has read pages but no conversations: it continues your text instead of answering. /exit ends it"
-        )
+        say(f"{options.model} has read pages but no conversations: it continues your text. /exit ends it")
     sampling = Sampling(options.max_tokens, options.temperature, options.top_k, options.top_p, options.seed)
     opening: list[Message] = [{"role": "system", "content": options.system}] if options.system else []
     messages = list(opening)

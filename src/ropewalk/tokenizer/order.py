@@ -1,8 +1,9 @@
 """The order in which training tokens are read: a pure function of (tokens digest, seed, step).
 
-All training documents are laid end to end in an order drawn anew for each epoch, and step s reads the s-th piece of that
-stream. Nothing is cropped, padded or dropped, a resumed run continues at its step without any saved state, and what a
-model had read by step N is a replay.
+All training documents are laid end to end in an order drawn anew for each epoch. The stream is cut into rows of T tokens and
+steps take rows in a drawn order too, so that the rows of a batch come from different documents: a batch of neighbours is
+nearly one sample, and learned far less from (LOG.md, 2026-11-23). Nothing is cropped, padded or dropped, a resumed run
+continues at its step without any saved state, and what a model had read by step N is a replay.
 
 Shapes: B rows, T context tokens.
 """
@@ -30,7 +31,6 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Epoch:
-    number: int
     documents: np.ndarray  # rows of the document index, in reading order
     ends: np.ndarray  # where each of them ends in the epoch's stream
 
@@ -44,45 +44,70 @@ class ReadingOrder:
         self.epoch_tokens = int(reader.documents["tokens"][self.train].sum(dtype=np.int64))
         if self.epoch_tokens == 0:
             raise InputError("there are no training tokens: the corpus is empty, or all of it is held out")
-        self._epoch = self._shuffled(0)
+        self.epoch_rows = max(1, self.epoch_tokens // context_tokens)
+        self._epochs: dict[int, _Epoch] = {}
+        self._rows: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     @property
     def step_tokens(self) -> int:
         return self.rows * self.context_tokens
 
     def batch(self, step: int) -> Batch:
-        """What step `step` (from 0) reads: B rows that continue one another in the stream."""
+        """What step `step` (from 0) reads."""
         B, T = self.rows, self.context_tokens
-        ids, mask = self._read(step * B * T, B * T + 1)
-        return Batch(ids[:-1].reshape(B, T), ids[1:].reshape(B, T), mask[1:].reshape(B, T))
+        ids, mask = np.empty((B, T + 1), np.int64), np.empty((B, T + 1), np.bool_)
+        for b in range(B):
+            ids[b], mask[b] = self._read(self.row_start(step * B + b), T + 1)
+        return Batch(ids[:, :-1], ids[:, 1:], mask[:, 1:])
+
+    def row_start(self, row: int) -> int:
+        """Where in the stream the `row`-th row to be read starts. Rows are shuffled within each pass of `epoch_rows`."""
+        number, index = divmod(row, self.epoch_rows)
+        if number != self._rows[0]:
+            self._rows = (number, self._generator("rows", number).permutation(self.epoch_rows))
+        return (number * self.epoch_rows + int(self._rows[1][index])) * self.context_tokens
 
     def documents_read(self, steps: int) -> Iterator[int]:
-        """Rows of the document index read in the first `steps` steps, in order; an unfinished document counts."""
-        end = steps * self.step_tokens
-        for number in range(-(-end // self.epoch_tokens)):
-            epoch = self._shuffled(number)
-            begins = number * self.epoch_tokens + np.concatenate(([0], epoch.ends[:-1]))
-            yield from epoch.documents[begins < end].tolist()
+        """Rows of the document index in the order in which the first `steps` steps come upon them.
+
+        A document is named once an epoch, when the first of its tokens is read.
+        """
+        seen: set[tuple[int, int]] = set()
+        for row in range(steps * self.rows):
+            for epoch, document, _, _ in self._pieces(self.row_start(row), self.context_tokens):
+                if (epoch, document) not in seen:
+                    seen.add((epoch, document))
+                    yield document
 
     def _read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """`count` tokens of the stream from position `start`, and whether each is to be learned."""
-        ids, mask = np.empty(count, np.int64), np.empty(count, np.bool_)
-        filled = 0
-        while filled < count:
-            number, offset = divmod(start + filled, self.epoch_tokens)
-            if number != self._epoch.number:
-                self._epoch = self._shuffled(number)
-            place = int(np.searchsorted(self._epoch.ends, offset, side="right"))
-            row = self.reader.documents[self._epoch.documents[place]]
-            into_document = offset - (int(self._epoch.ends[place]) - int(row["tokens"]))
-            piece = min(int(row["tokens"]) - into_document, count - filled)
-            first = int(row["first_token"]) + into_document
-            ids[filled : filled + piece] = self.reader.read(first, piece)
-            mask[filled : filled + piece] = self.reader.read_mask(first, piece)
-            filled += piece
-        return ids, mask
+        pieces = [(first, size) for _, _, first, size in self._pieces(start, count)]
+        ids = np.concatenate([self.reader.read(first, size) for first, size in pieces])
+        mask = np.concatenate([self.reader.read_mask(first, size) for first, size in pieces])
+        return ids.astype(np.int64), mask.astype(np.bool_)
 
-    def _shuffled(self, number: int) -> _Epoch:
-        order = generator("reading order", self.reader.digest, self.seed, number).permutation(len(self.train))
-        documents = self.train[order]
-        return _Epoch(number, documents, np.cumsum(self.reader.documents["tokens"][documents], dtype=np.int64))
+    def _pieces(self, start: int, count: int) -> Iterator[tuple[int, int, int, int]]:
+        """The parts of documents that make up a stretch of the stream: (epoch, document, first token, tokens)."""
+        position = start
+        while position < start + count:
+            number, offset = divmod(position, self.epoch_tokens)
+            epoch = self._epoch(number)
+            place = int(np.searchsorted(epoch.ends, offset, side="right"))
+            document = int(epoch.documents[place])
+            entry = self.reader.documents[document]
+            into_document = offset - (int(epoch.ends[place]) - int(entry["tokens"]))
+            size = min(int(entry["tokens"]) - into_document, start + count - position)
+            yield number, document, int(entry["first_token"]) + into_document, size
+            position += size
+
+    def _epoch(self, number: int) -> _Epoch:
+        """The documents' order in an epoch; two are kept, since a row or a pass can reach from one into the next."""
+        if number not in self._epochs:
+            documents = self.train[self._generator("documents", number).permutation(len(self.train))]
+            ends = np.cumsum(self.reader.documents["tokens"][documents], dtype=np.int64)
+            self._epochs = {key: epoch for key, epoch in self._epochs.items() if key == number - 1}
+            self._epochs[number] = _Epoch(documents, ends)
+        return self._epochs[number]
+
+    def _generator(self, what: str, number: int) -> np.random.Generator:
+        return generator("reading order", what, self.reader.digest, self.seed, number)

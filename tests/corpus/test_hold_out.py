@@ -41,6 +41,16 @@ def test_overlap_is_the_share_of_runs_that_stand_elsewhere():
     assert shares[3] == 1.0
 
 
+def test_a_site_whose_pages_share_a_footer_still_holds_some_out(capsys):
+    rng = random.Random(2)
+    footer = " ".join(rng.choices(WORDS, k=60))
+    texts = [" ".join([*rng.choices(WORDS, k=100 + 20 * number), footer]) for number in range(30)]
+    pages = [f"page-{number}" for number in range(30)]
+    places = held_out(pages, lambda: enumerate(texts), fraction=0.1, max_overlap=0.05)
+    assert places == {27, 28, 29}  # the longest share least
+    assert "only 0 of 3" in capsys.readouterr().err
+
+
 def test_documents_that_share_passages_stay_in_training():
     rng = random.Random(1)
     texts = [" ".join(rng.choices(WORDS, k=200)) for _ in range(100)]

@@ -39,7 +39,8 @@ def plain_kneser_ney(stream: np.ndarray, context: tuple[int, ...], token: int, o
         c = counts(n)
         n1, n2, n3, n4 = (max(1, sum(1 for value in c.values() if value == k)) for k in (1, 2, 3, 4))
         y = n1 / (n1 + 2 * n2)
-        discount = [0.0, max(0, 1 - 2 * y * n2 / n1), max(0, 2 - 3 * y * n3 / n2), max(0, 3 - 4 * y * n4 / n3)]
+        estimates = [1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3]
+        discount = [0.0, *(d if 0 < d <= c else c / 2 for c, d in enumerate(estimates, start=1))]
         following = defaultdict(dict)
         for gram, value in c.items():
             following[gram[:-1]][gram[-1]] = value
@@ -68,6 +69,17 @@ def test_equals_the_formula(stream):
         context = tuple(document[max(0, position - 2) : position].tolist())
         expected = plain_kneser_ney(stream, context, int(document[position]), 3)
         assert found[position - 1] == pytest.approx(math.log(expected), abs=1e-9)
+
+
+def test_nothing_is_impossible_even_after_templated_text():
+    rng = np.random.default_rng(1)
+    repeated = np.tile(rng.integers(0, VOCABULARY, 500), 4).astype(np.uint16)  # every n-gram four times or more
+    document = repeated[:200].copy()
+    document[100] = (document[100] + 1) % VOCABULARY
+    model = NgramModel(repeated, order=5, vocabulary=VOCABULARY)
+    assert np.isfinite(model.log_probabilities(document)).all()
+    total = sum(math.exp(model.log_probabilities(np.array([*document[:4], token]))[-1]) for token in range(VOCABULARY))
+    assert total == pytest.approx(1.0, abs=1e-9)
 
 
 def test_longer_memory_helps_on_repeated_text(stream):

@@ -6,6 +6,18 @@ people ask for. See `manifest.py` for the fields and `build.py` for the rules of
 """
 
 from ropewalk.artifact.build import Part, State, build, look
-from ropewalk.artifact.manifest import Artifact, Damage, is_artifact, open_artifact, source_digest, verify
+from ropewalk.artifact.manifest import Artifact, Damage, is_artifact, open_artifact, open_input, source_digest, verify
 
-__all__ = ["Artifact", "Damage", "Part", "State", "build", "is_artifact", "look", "open_artifact", "source_digest", "verify"]
+__all__ = [
+    "Artifact",
+    "Damage",
+    "Part",
+    "State",
+    "build",
+    "is_artifact",
+    "look",
+    "open_artifact",
+    "open_input",
+    "source_digest",
+    "verify",
+]

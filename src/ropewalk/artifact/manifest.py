@@ -172,6 +172,22 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
     return artifact
 
 
+def open_input(child: Artifact, name: str) -> Artifact:
+    """Open the input called `name` of `child`, and check that it still is what `child` was made from.
+
+    Raises:
+        ArtifactError: it is gone, damaged, or has been rebuilt since into something else.
+    """
+    entry, path = child.inputs[name], child.input_path(name)
+    found = open_artifact(path, entry["kind"])
+    if found.digest != entry["digest"]:
+        raise ArtifactError(
+            f"{path} is not what {child.path} was made from, it has been rebuilt since: "
+            f"restore it, or rebuild {child.path.name} too"
+        )
+    return found
+
+
 def verify(path: Path | str) -> list[Damage]:
     """Hash every byte of an artifact against its manifest; an empty list means it is what it was."""
     path = Path(path)

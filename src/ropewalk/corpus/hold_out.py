@@ -15,9 +15,11 @@ from fractions import Fraction
 import numpy as np
 
 from ropewalk.corpus.duplicates import word_runs
+from ropewalk.runtime.progress import say
 
 RUN_WORDS = 13
 CANDIDATES_PER_PLACE = 4
+LEAST_CANDIDATES = 200
 
 
 def held_out(
@@ -26,20 +28,30 @@ def held_out(
     """Which documents to hold out, by their number in `page_ids`.
 
     The ceil(fraction * n) documents whose hash is smallest among those with at most `max_overlap` of their 13-word runs in
-    another document; fewer, if the first four times as many hold no more. A page keeps its rank whatever other pages there
-    are, so a grown corpus sets aside mostly the same ones. One document at least stays for training.
+    another document; where too few are that much their own, those that share least, and a line says so. A page keeps its rank whatever other pages there are, so a
+    grown corpus sets aside mostly the same ones. One document at least stays for training.
 
     Args:
-        texts: the documents' numbers and texts, in any order; read twice, never held at once.
+        texts: the documents' numbers and texts, in any order; read twice for every four times `count` candidates.
         max_overlap: a share of 0 to 1; 1 looks at no text and takes the first by hash.
     """
     count = max(0, min(math.ceil(Fraction(str(fraction)) * len(page_ids)), len(page_ids) - 1))
     ranked = sorted(range(len(page_ids)), key=lambda index: hashlib.sha256(f"held_out\n{page_ids[index]}".encode()).digest())
     if count == 0 or max_overlap >= 1:
         return set(ranked[:count])
-    candidates = ranked[: CANDIDATES_PER_PLACE * count]
-    shares = overlaps(candidates, texts)
-    return set([index for index in candidates if shares[index] <= max_overlap][:count])
+    shares: dict[int, float] = {}
+    own: list[int] = []
+    while len(own) < count and len(shares) < len(ranked):
+        candidates = ranked[len(shares) : len(shares) + max(LEAST_CANDIDATES, CANDIDATES_PER_PLACE * count)]
+        shares |= overlaps(candidates, texts)
+        own = [index for index in ranked[: len(shares)] if shares[index] <= max_overlap]
+    if len(own) < count:
+        own = sorted(ranked, key=lambda index: max(shares[index], max_overlap))[:count]
+        say(
+            f"only {sum(shares[index] <= max_overlap for index in own)} of {count} held-out documents share at most "
+            f"{max_overlap:.0%} of their text with others; the most that one of them shares is {shares[own[-1]]:.0%}"
+        )
+    return set(own[:count])
 
 
 def overlaps(candidates: list[int], texts: Callable[[], Iterator[tuple[int, str]]]) -> dict[int, float]:

@@ -38,7 +38,7 @@ class Frontier:
         self.hosts = {host_of(seed) for seed in seeds}
         self.found: dict[tuple[int, int], set[str]] = defaultdict(set)
         self.found[0, 0].update(seeds)
-        self.done: set[str] = set()
+        self.done: dict[str, tuple[int, int]] = {}  # in which round an address was considered
         self.outcomes: Counter[str] = Counter()
         self.pages_by_host: Counter[str] = Counter()
         self.bytes = 0
@@ -48,7 +48,7 @@ class Frontier:
         return self.outcomes[FETCHED]
 
     def note(self, row: Row) -> None:
-        self.done.add(row.url)
+        self.done[row.url] = (row.depth, row.hop)
         self.outcomes[row.outcome] += 1
         if row.outcome == FETCHED:
             self.pages_by_host[host_of(row.url)] += 1
@@ -59,13 +59,18 @@ class Frontier:
             self.found[row.depth + 1, 0].update(link for link in row.links if host_of(link) in self.hosts)
 
     def take(self, depth: int, hop: int) -> list[str]:
-        """The addresses of a round that are still to consider, in order: by turns for each host, then by name."""
+        """The addresses of a round that are still to consider, in order: by turns for each host, then by name.
+
+        Turns are counted over the whole round, those considered before an interruption included, so that a resumed crawl
+        goes on in the order of an undisturbed one.
+        """
         turn: Counter[str] = Counter()
         ordered = []
-        for url in sorted(self.found.pop((depth, hop), set()) - self.done):
-            ordered.append((turn[host_of(url)], url))
-            turn[host_of(url)] += 1
-        return [url for _, url in sorted(ordered)]
+        for url in sorted(self.found.pop((depth, hop), set())):
+            if self.done.get(url, (depth, hop)) == (depth, hop):
+                ordered.append((turn[host_of(url)], url))
+                turn[host_of(url)] += 1
+        return [url for _, url in sorted(ordered) if url not in self.done]
 
 
 def crawl(options: CrawlOptions, folder: Path) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ropewalk.artifact.manifest import MANIFEST, open_artifact
+from ropewalk.artifact import is_artifact, open_artifact
 from ropewalk.engine.engine import Engine
-from ropewalk.model.checkpoint import GENERATION_CONFIG, load_model
+from ropewalk.model.checkpoint import CONFIG, GENERATION_CONFIG, load_model
 from ropewalk.runtime.errors import InputError
 from ropewalk.tokenizer.encoding import Tokenizer
 
@@ -18,7 +18,7 @@ def load_engine(folder: Path, *, slots: int = 8) -> Engine:
     Raises:
         InputError, ArtifactError: no model there, a damaged one, or one without a tokenizer.
     """
-    if (folder / MANIFEST).is_file():
+    if is_artifact(folder):
         open_artifact(folder, "model")
     model = load_model(folder)
     tokenizer = Tokenizer.load(folder)
@@ -27,6 +27,14 @@ def load_engine(folder: Path, *, slots: int = 8) -> Engine:
             f"{folder}: the tokenizer has {tokenizer.vocabulary} tokens, the model {model.config.vocabulary}: "
             "they do not belong together, restore the folder"
         )
-    generation = json.loads((folder / GENERATION_CONFIG).read_text(encoding="utf-8"))
-    stop = generation["eos_token_id"]
-    return Engine(model, tokenizer, frozenset(stop if isinstance(stop, list) else [stop]), slots=slots)
+    return Engine(model, tokenizer, _stop_ids(folder), slots=slots)
+
+
+def _stop_ids(folder: Path) -> frozenset[int]:
+    """The ids that end a text: generation_config.json's, else config.json's, as transformers looks for them."""
+    for name in (GENERATION_CONFIG, CONFIG):
+        path = folder / name
+        stop = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+        if stop is not None:
+            return frozenset(stop if isinstance(stop, list) else [stop])
+    raise InputError(f'{folder} does not say which token ends a text: add "eos_token_id" to its {GENERATION_CONFIG}')

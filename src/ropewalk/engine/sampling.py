@@ -35,7 +35,7 @@ def choose(logits_BV: Tensor, samplings: list[Sampling], draws_B: Tensor) -> Ten
     """The next token id of each sequence, (B,).
 
     `draws_B` are uniform numbers in [0, 1), one a sequence: the token is where the cumulative distribution passes the draw,
-    so a sequence's text depends on its own draws alone, never on what is batched beside it.
+    so what is batched beside a sequence changes its text through the rounding of its logits alone.
     """
     greedy_B = logits_BV.argmax(dim=1)
     temperature_B1 = torch.tensor([sampling.temperature for sampling in samplings])[:, None]

@@ -60,7 +60,7 @@ class NgramModel:
             self.orders.append(_discounted(keys[n], used, contexts, vocabulary))
 
     def log_probabilities(self, document: np.ndarray) -> np.ndarray:
-        """The natural log-probability of each token after the first, each given all tokens of the document before it."""
+        """The natural log-probability of each token after the first, each given up to `order - 1` tokens before it."""
         targets = document[1:].astype(np.int64)
         probability = np.full(len(targets), 1.0 / self.vocabulary)
         contexts = np.zeros(len(targets), np.int64)  # number of the n-gram before each target, from n = 0: the empty one
@@ -94,7 +94,9 @@ def _discounted(keys: np.ndarray, counts: np.ndarray, contexts: int, vocabulary:
     """Take the three discounts of modified Kneser-Ney from the counts and give what they free to the lower order."""
     ones, twos, threes, fours = (max(1, int((counts == c).sum())) for c in (1, 2, 3, 4))
     y = ones / (ones + 2 * twos)
-    discounts = np.clip([0.0, 1 - 2 * y * twos / ones, 2 - 3 * y * threes / twos, 3 - 4 * y * fours / threes], 0, None)
+    estimates = (1 - 2 * y * twos / ones, 2 - 3 * y * threes / twos, 3 - 4 * y * fours / threes)
+    # Few or templated counts can push an estimate out of its range; a discount of 0 would leave unseen tokens impossible.
+    discounts = np.array([0.0, *(d if 0 < d <= c else c / 2 for c, d in enumerate(estimates, start=1))])
     taken = np.minimum(discounts[np.minimum(counts, 3)], counts)
     context = (keys // np.uint64(vocabulary)).astype(np.int64)
     total = np.bincount(context, weights=counts, minlength=contexts)

@@ -17,7 +17,7 @@ INK, LINE, SECOND = "#3a3f47", "#0b6e99", "#c2571a"
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a plot; `level` draws it flat across, for a baseline."""
+    """One line of a plot; `dashed` is for a baseline."""
 
     label: str
     x: Sequence[float]

@@ -22,6 +22,8 @@ def linear_cross_entropy(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, 
 
     The gradients are computed in the forward pass while a chunk's logits are at hand: nothing of size N x V is kept.
     """
+    if not torch.is_grad_enabled():  # inside `forward` it always looks disabled, so it has to be asked here
+        hidden_ND, head_VD = hidden_ND.detach(), head_VD.detach()
     return _LinearCrossEntropy.apply(hidden_ND, head_VD, targets_N, weights_N)  # pyright: ignore[reportReturnType]
 
 

@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Le
 from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, Stage, build_stage
 
-STAGE = Stage("pretrain", "model", version=1, libraries=("torch",))
+STAGE = Stage("pretrain", "model", version=1, libraries=("numpy", "torch"))
 
 
 @dataclass(frozen=True)

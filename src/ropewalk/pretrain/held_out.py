@@ -40,20 +40,24 @@ def document_losses(
     context_tokens: int,
     stride_tokens: int,
     windows_at_once: int = 16,
+    pad_to_context: bool = False,
 ) -> Iterator[DocumentLoss]:
     """The loss of each document in `rows` of the index, read by itself from its start.
 
     A document longer than the context is read in windows that advance by `stride_tokens`; each token is scored once, by
     the first window that reaches it, so it has at least `context_tokens - stride_tokens` tokens before it.
+
+    pad_to_context: give the model one shape of input only, which a compiled one wants.
     """
     nats, counts = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
     text_bytes = np.zeros(len(rows), np.int64)
     windows = list(_windows(reader, rows, context_tokens, stride_tokens))
     for start in range(0, len(windows), windows_at_once):
         some = windows[start : start + windows_at_once]
-        length = max(len(window.ids) for window in some) - 1
-        ids_BT = torch.zeros(len(some), length, dtype=torch.long)
-        targets_BT = torch.zeros(len(some), length, dtype=torch.long)
+        length = context_tokens if pad_to_context else max(len(window.ids) for window in some) - 1
+        height = windows_at_once if pad_to_context else len(some)
+        ids_BT = torch.zeros(height, length, dtype=torch.long)
+        targets_BT = torch.zeros(height, length, dtype=torch.long)
         for index, window in enumerate(some):
             ids_BT[index, : len(window.ids) - 1] = torch.from_numpy(window.ids[:-1])
             targets_BT[index, : len(window.ids) - 1] = torch.from_numpy(window.ids[1:])
@@ -62,7 +66,7 @@ def document_losses(
             _, losses_N = linear_cross_entropy(
                 hidden_ND, model.lm_head.weight, targets_BT.flatten(), torch.ones(targets_BT.numel())
             )
-        losses_BT = losses_N.view(len(some), length).double().numpy()
+        losses_BT = losses_N.view(height, length).double().numpy()
         for index, window in enumerate(some):
             scored = slice(window.scored_from, len(window.ids) - 1)
             nats[window.document] += losses_BT[index, scored].sum()

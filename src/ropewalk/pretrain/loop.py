@@ -6,14 +6,15 @@ Shapes: B rows, T context tokens, N = B x T flattened tokens, D model width, V v
 from __future__ import annotations
 
 import json
-import shutil
+import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,7 +23,8 @@ from ropewalk.model.loss import linear_cross_entropy
 from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain.optimizer import Optimizer
 from ropewalk.pretrain.schedule import Schedule
-from ropewalk.runtime.metrics import Metrics
+from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.metrics import Metrics, read_metrics
 from ropewalk.runtime.progress import progress, say
 from ropewalk.tokenizer.order import Batch
 
@@ -57,13 +59,20 @@ def train(
     """
     checkpoint = part.scratch / CHECKPOINT
     first_step = _restore(checkpoint, model, optimizer)
-    metrics = Metrics(part.logs, resumed_at_step=first_step)
     last_loss, saved_at = float("nan"), time.monotonic()
     title = f"train {sum(weight.numel() for weight in model.parameters()) / 1e6:.1f}M"
-    with progress(title, total=schedule.steps * step_tokens, unit="tokens", done=first_step * step_tokens) as bar:
+    with (
+        Metrics(part.logs, resumed_at_step=first_step) as metrics,
+        progress(title, total=schedule.steps * step_tokens, unit="tokens", done=first_step * step_tokens) as bar,
+    ):
         for step in range(first_step, schedule.steps):
             started = time.monotonic()
             loss, gradient_norm = _step(model, optimizer, schedule, step, batch(step))
+            if not math.isfinite(loss + gradient_norm):
+                raise InputError(
+                    f"training diverged at step {step}: the loss is {loss}, the gradient's norm {gradient_norm}; "
+                    "lower the learning rates, the matrices' first, and start over with --force"
+                )
             last_loss = loss
             seconds = time.monotonic() - started
             figures = {
@@ -79,9 +88,8 @@ def train(
             if time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS or step + 1 == schedule.steps:
                 _save(checkpoint, model, optimizer, step + 1)
                 saved_at = time.monotonic()
-    metrics.close()
     if first_step == schedule.steps:
-        last_loss = _last_loss(part.logs / "metrics.jsonl")
+        last_loss = read_metrics(part.logs)[-1]["train/loss"]
     return Trained(schedule.steps, last_loss)
 
 
@@ -106,6 +114,8 @@ def _save(path: Path, model: Transformer, optimizer: Optimizer, step: int) -> No
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
     draft = path.with_suffix(".draft")
     save_file(tensors, draft, metadata={"step": json.dumps(step)})
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())  # or a power cut may keep the rename and lose the bytes
     draft.replace(path)
 
 
@@ -113,9 +123,12 @@ def _restore(path: Path, model: Transformer, optimizer: Optimizer) -> int:
     """Take over a checkpoint. Returns the step to go on with, 0 without one."""
     if not path.is_file():
         return 0
-    with safe_open(path, framework="pt") as file:
-        step = json.loads(file.metadata()["step"])
-    tensors = load_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            step = json.loads(file.metadata()["step"])
+        tensors = load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): delete it, and the same command starts from step 0") from None
     with torch.no_grad():
         for name, weight in _named(model).items():
             weight.copy_(tensors[f"model.{name}"])
@@ -128,15 +141,6 @@ def _restore(path: Path, model: Transformer, optimizer: Optimizer) -> int:
 
 def _named(model: Transformer) -> dict[str, Tensor]:
     return {name: weight.data for name, weight in model.named_parameters()}
-
-
-def _last_loss(path: Path) -> float:
-    return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["train/loss"]
-
-
-def compiler() -> str | None:
-    """The C++ compiler that torch.compile would use, if there is one."""
-    return shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
 def compile_blocks(model: Transformer) -> None:

@@ -54,7 +54,7 @@ class Optimizer:
     def __init__(self, model: Transformer, rates: LearningRates, *, weight_decay: float) -> None:
         self.rates, self.weight_decay = rates, weight_decay
         self.by_shape: dict[tuple[int, ...], list[tuple[str, Tensor]]] = defaultdict(list)
-        groups: dict[float, list[Tensor]] = defaultdict(list)
+        groups: list[tuple[float, list[Tensor]]] = []
         self.adamw_names: list[str] = []
         for name, weight in model.named_parameters():
             if name.startswith("model.layers.") and weight.ndim == 2:
@@ -66,9 +66,9 @@ class Optimizer:
         ):
             named = [(name, weight) for name, weight in model.named_parameters() if name in chosen]
             self.adamw_names += [name for name, _ in named]
-            groups[rate] += [weight for _, weight in named]
+            groups.append((rate, [weight for _, weight in named]))
         self.adamw = torch.optim.AdamW(
-            [{"params": weights, "lr": rate, "peak": rate} for rate, weights in groups.items()],
+            [{"params": weights, "lr": rate, "peak": rate} for rate, weights in groups if weights],
             betas=(0.8, 0.95),
             eps=1e-10,
             weight_decay=0.0,

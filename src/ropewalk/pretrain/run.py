@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
+
 from ropewalk.artifact import Part, open_artifact
 from ropewalk.model.checkpoint import save_model
 from ropewalk.model.config import portable
 from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain import PretrainOptions
 from ropewalk.pretrain.held_out import document_losses, held_out_rows, total_bits_per_byte
-from ropewalk.pretrain.loop import compile_blocks, compiler, train
+from ropewalk.pretrain.loop import compile_blocks, train
 from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.runtime.errors import ArtifactError
+from ropewalk.runtime.machine import can_compile
 from ropewalk.runtime.progress import say
 from ropewalk.runtime.seeds import derive_seed
 from ropewalk.tokenizer.encoding import Tokenizer, copy_files
@@ -38,7 +42,7 @@ def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
         warm_up_steps=options.warm_up_steps,
         warm_down_fraction=options.warm_down_fraction,
     )
-    some_rows = held_out_rows(reader)[: options.evaluate_documents]
+    some_rows = spread(held_out_rows(reader), options.evaluate_documents)
 
     def held_out() -> dict[str, float]:
         if len(some_rows) == 0:
@@ -51,6 +55,7 @@ def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
             context_tokens=options.context_tokens,
             stride_tokens=options.context_tokens,
             windows_at_once=options.batch_rows,
+            pad_to_context=True,  # one shape for the compiled blocks
         )
         return {"held_out/bits_per_byte": total_bits_per_byte(list(losses))}
 
@@ -69,6 +74,7 @@ def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
     save_model(model, part.folder, stop_ids=stop_ids, pad_id=special[PAD], start_id=special[BOUNDARY])
     copy_files(options.tokenizer, part.folder)
     return {
+        "threads": torch.get_num_threads(),
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "steps": trained.steps,
         "tokens_read": trained.steps * order.step_tokens,
@@ -84,11 +90,16 @@ def _new_model(options: PretrainOptions, vocabulary: int) -> Transformer:
     config = portable(depth=options.depth, vocabulary=vocabulary, context_tokens=options.context_tokens, width=options.width)
     model = Transformer(config)
     model.initialize(derive_seed("weights", options.seed))
-    if options.compile == "auto" and compiler():
+    if options.compile == "auto" and can_compile():
         compile_blocks(model)
     elif options.compile == "auto":
-        say("no C++ compiler here, so the blocks are not compiled: expect about two thirds of the speed ('ropewalk doctor')")
+        say("no C++ compiler with Python's headers here, so blocks are not compiled: about two thirds of the speed")
     return model
+
+
+def spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """`count` of `rows`, evenly over all of them: rows are in the order of their URLs, so the first are all of one site."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
 
 
 def _rates(options: PretrainOptions) -> LearningRates:

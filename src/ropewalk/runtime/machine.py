@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Literal
 
@@ -55,6 +56,11 @@ def disk_free_bytes(path: Path) -> int:
     while not existing.exists():
         existing = existing.parent
     return shutil.disk_usage(existing).free
+
+
+def can_compile() -> bool:
+    """Whether torch.compile can build what it generates: a C++ compiler and Python's headers."""
+    return cxx_compiler() is not None and (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file()
 
 
 def cxx_compiler() -> str | None:

@@ -17,7 +17,9 @@ class Metrics:
 
         self.path = folder / METRICS
         kept = [row for row in read_metrics(folder) if row["step"] < resumed_at_step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        draft = self.path.with_suffix(".draft")
+        draft.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        draft.replace(self.path)  # a kill or a full disk in mid-write must not cost the curve
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at_step)
 
@@ -26,6 +28,12 @@ class Metrics:
         self.file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self.events.add_scalar(name, value, step)
+
+    def __enter__(self) -> Metrics:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self.file.close()

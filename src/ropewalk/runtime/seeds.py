@@ -16,7 +16,11 @@ def derive_seed(*parts: str | int) -> int:
 
 
 def generator(*parts: str | int) -> np.random.Generator:
-    """A numpy generator on Philox, whose stream numpy promises not to change."""
+    """A numpy generator on Philox.
+
+    numpy fixes Philox's raw numbers, but not what a release's `permutation` makes of them: a stage whose result depends on
+    this names numpy among its libraries.
+    """
     import numpy as np
 
     return np.random.Generator(np.random.Philox(derive_seed(*parts)))

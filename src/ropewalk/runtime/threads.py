@@ -8,7 +8,7 @@ import os
 def wait_politely() -> None:
     """Let OpenMP threads sleep at barriers instead of spinning, unless the user set `OMP_WAIT_POLICY` otherwise.
 
-    On two cores with one other busy program, a training step that spins takes 3 to 6 times as long as one that sleeps;
-    on an idle machine the two differ by a few percent (LOG.md, 2026-11-23).
+    On two cores with one other busy program, a training step whose threads spin took 2 to 4 times as long as one whose
+    threads sleep (LOG.md, 2026-11-23).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

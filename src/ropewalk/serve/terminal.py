@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ropewalk.artifact.manifest import MANIFEST, open_artifact
+from ropewalk.artifact import is_artifact, open_artifact
 from ropewalk.engine.engine import Engine
 from ropewalk.engine.generate import document_prompt
 from ropewalk.engine.load import load_engine
@@ -37,12 +37,11 @@ def chat(options: ChatOptions) -> None:
             continue
         messages.append({"role": "user", "content": line})
         try:
-            prompt = _fitting_prompt(engine, messages, keep=len(opening)) if converses else document_prompt(engine, line)
-            answer = ""
-            for token in engine.stream([prompt], [replace(sampling, seed=options.seed + turn)]):
-                answer += token.text
-                print(token.text, end="", flush=True)
-            print()
+            if converses:
+                prompt = _fitting_prompt(engine, messages, keep=len(opening), answer_tokens=options.max_tokens)
+            else:
+                prompt = document_prompt(engine, line)
+            answer = _streamed(engine, prompt, replace(sampling, seed=options.seed + turn))
         except InputError as error:
             say(str(error))
             messages.pop()
@@ -52,22 +51,36 @@ def chat(options: ChatOptions) -> None:
 
 def learned_conversations(model: Path) -> bool:
     """Whether a model was trained on conversations; a folder made elsewhere is taken to be a chat model."""
-    if not (model / MANIFEST).is_file():
+    if not is_artifact(model):
         return True
     return bool(open_artifact(model, "model").facts["conversations"])
 
 
-def _fitting_prompt(engine: Engine, messages: list[Message], *, keep: int) -> list[int]:
-    """The conversation as ids; when it outgrows the context, its oldest turns are left out and the user is told."""
-    room = engine.model.config.context_tokens
+def _streamed(engine: Engine, prompt: list[int], sampling: Sampling) -> str:
+    """Print an answer as it comes, and return it."""
+    answer = ""
+    for token in engine.stream([prompt], [sampling]):
+        answer += token.text
+        print(token.text, end="", flush=True)
+    print()
+    return answer
+
+
+def _fitting_prompt(engine: Engine, messages: list[Message], *, keep: int, answer_tokens: int) -> list[int]:
+    """The conversation as ids, with room for an answer of `answer_tokens`, or of half the context if that is less.
+
+    When a conversation outgrows that, its oldest turns are left out and the user is told.
+    """
+    context_tokens = engine.model.config.context_tokens
+    room = context_tokens - min(answer_tokens, context_tokens // 2)
     dropped = 0
     while True:
         prompt = render_prompt(engine.tokenizer, messages[:keep] + messages[keep + dropped :])
-        if len(prompt) < room or keep + dropped >= len(messages) - 1:
+        if len(prompt) <= room or keep + dropped >= len(messages) - 1:
             break
         dropped += 2
     if dropped:
-        say(f"(the conversation is longer than the model's {room} tokens: the oldest {dropped} messages are left out)")
+        say(f"(the conversation outgrows the model's {context_tokens} tokens: its oldest {dropped} messages are left out)")
     return prompt
 
 

@@ -1,4 +1,4 @@
-"""The order in which training tokens are read: a pure function of (tokens digest, seed, step).
+"""The order in which training tokens are read: a pure function of (tokens digest, seed, shape of a batch, step).
 
 All training documents are laid end to end in an order drawn anew for each epoch. The stream is cut into rows of T tokens and
 steps take rows in a drawn order too, so that the rows of a batch come from different documents: a batch of neighbours is

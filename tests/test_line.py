@@ -7,47 +7,36 @@ import os
 import random
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
 import pytest
 
 from ropewalk.artifact import open_artifact, verify
 
+COPIED, ALTERED = 3, 4
 STAGES = ("pages", "corpus", "tokenizer", "tokens", "model", "evaluation", "report")
-FIBRES = ("hemp", "manila", "sisal", "cotton", "jute", "flax", "nylon", "coir")
-PLACES = ("harbour", "shed", "yard", "workshop", "mill", "barn", "quay", "loft")
-TEXT = (
-    "In the {place} the rope makers twist {fibre} into yarn, and the yarn into strands that a ship can trust.",
-    "A rope of {fibre} that was laid in the {place} is {number} fathoms long when it is new, and it stretches with use.",
-    "When {fibre} gets wet it swells, so the people of the {place} keep it dry and tar it before the winter comes.",
-    "Nobody in the {place} has forgotten the year in which {number} coils of {fibre} were lost to the fire.",
-    "It takes {number} days to learn how {fibre} is hatchelled, and a life in the {place} to do it well.",
-    "The price of {fibre} was {number} pence a pound, which the owners of the {place} thought too much to pay.",
-)
 
 
-def write_web(folder: Path, *, pages: int = 60) -> None:
+def topics() -> list[str]:
+    """Real prose that every Python carries: the reference manual's topics, as 'help()' shows them."""
+    from pydoc_data.topics import topics as all_topics
+
+    return [text for _, text in sorted(all_topics.items()) if 1_500 < len(text) < 30_000]
+
+
+def write_web(folder: Path) -> None:
     """English pages with navigation, one German page, an exact copy, a near copy, a page with next to nothing."""
-    rng = random.Random(1)
     folder.mkdir()
-    links = "".join(f'<li><a href="page{number}.html">Page {number}</a></li>' for number in range(pages))
+    texts = topics()
+    links = "".join(f'<li><a href="page{number}.html">Page {number}</a></li>' for number in range(len(texts)))
     extra = "".join(f'<li><a href="{name}.html">{name}</a></li>' for name in ("copy", "near", "german", "empty"))
-    (folder / "index.html").write_text(
-        f"<title>Ropes</title><nav><ul>{links}{extra}</ul></nav><p>All pages about ropes.</p>"
-    )
-    bodies = []
-    for number in range(pages):
-        paragraphs = []
-        for _ in range(6):
-            sentences = [
-                rng.choice(TEXT).format(place=rng.choice(PLACES), fibre=rng.choice(FIBRES), number=rng.randrange(1000))
-                for _ in range(4)
-            ]
-            paragraphs.append(f"<p>{' '.join(sentences)}</p>")
-        bodies.append("".join(paragraphs))
-        write_page(folder / f"page{number}.html", f"Page {number}", bodies[-1])
-    write_page(folder / "copy.html", "Page 3", bodies[3])
-    write_page(folder / "near.html", "Page 4 again", bodies[4].replace("tar it", "oil it", 1))
+    (folder / "index.html").write_text(f"<title>Topics</title><nav><ul>{links}{extra}</ul></nav><p>All pages.</p>")
+    bodies = ["".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n")) for text in texts]
+    for number, body in enumerate(bodies):
+        write_page(folder / f"page{number}.html", f"Page {number}", body)
+    write_page(folder / "copy.html", f"Page {COPIED}", bodies[COPIED])
+    write_page(folder / "near.html", f"Page {ALTERED} again", bodies[ALTERED].replace("the", "this", 1))
     german = "Das Seil wird in der Bahn aus Hanf gedreht, und niemand weiß mehr, wer damit angefangen hat. " * 20
     write_page(folder / "german.html", "Seile", f"<p>{german}</p>")
     write_page(folder / "empty.html", "Nothing", "<p>Soon.</p>")
@@ -68,13 +57,14 @@ def write_recipe(path: Path, *, web: Path, into: Path, port: int) -> None:
 into = {json.dumps(str(into))}
 [pages]
 stage = "crawl"
-serve = {{ ropes = {json.dumps(str(web))} }}
+serve = {{ topics = {json.dumps(str(web))} }}
 serve_port = {port}
 delay_seconds = 0
 [corpus]
 stage = "corpus"
 pages = "pages"
 held_out_fraction = 0.1
+max_duplicate_ngram_fractions = [0.30, 0.28, 0.26, 0.24, 0.22, 0.20]
 [tokenizer]
 stage = "tokenizer"
 corpus = "corpus"
@@ -140,9 +130,9 @@ def test_junk_and_copies_are_dropped_and_every_page_is_accounted_for(line):
     names = {url.rsplit("/", 1)[1] for url in urls}
     assert "german.html" not in names
     assert "empty.html" not in names
-    assert len({"page3.html", "copy.html"} & names) == 1
-    assert len({"page4.html", "near.html"} & names) == 1
-    assert sum(name.startswith("page") for name in names) >= 58
+    assert len({f"page{COPIED}.html", "copy.html"} & names) == 1
+    assert len({f"page{ALTERED}.html", "near.html"} & names) == 1
+    assert len(names) >= 0.7 * len(topics())
     ledger = read_ledger(line / "run" / "corpus").to_pylist()
     assert len(ledger) == facts["records"] == open_artifact(line / "run" / "pages").facts["pages"]
     reasons = {row["url"].rsplit("/", 1)[1]: (row["stage"], row["reason"]) for row in ledger}
@@ -151,7 +141,7 @@ def test_junk_and_copies_are_dropped_and_every_page_is_accounted_for(line):
 
 def test_the_model_knows_the_pages_better_than_chance(line):
     measured = json.loads((line / "run" / "evaluation" / "evaluation.json").read_text())
-    assert measured["bits_per_byte"]["model"] < 2.0
+    assert 1.0 < measured["bits_per_byte"]["model"] < 3.0
     assert set(measured["bits_per_byte"]) == {"model", "kneser_ney_5_gram", "xz_primed"}
     assert len(measured["samples"]) == 10
 
@@ -160,7 +150,7 @@ def test_the_report_stands_alone(line):
     page = (line / "run" / "report" / "index.html").read_text()
     for expected in ("On text it has not read", "From pages to documents", "near duplicate", "<svg", "How it was made"):
         assert expected in page
-    assert "http://127.0.0.1" not in page.replace("127.0.0.1:8479/ropes", "")
+    assert "http://127.0.0.1" not in page.replace("127.0.0.1:8479/topics", "")
     assert "<script" not in page
     assert "src=" not in page
 
@@ -181,19 +171,19 @@ def test_lineage_leads_from_the_model_to_its_pages(line):
     shown = ropewalk("lineage", line / "run" / "model").stdout
     for stage in ("model", "tokens", "tokenizer", "corpus", "pages"):
         assert open_artifact(line / "run" / stage).digest[:12] in shown
-    assert "127.0.0.1:8479" in shown
+    assert f"served: topics = {line / 'web'}" in shown
     pages = ropewalk("lineage", line / "run" / "model", "--pages", "--step", "3").stdout
-    assert "http://127.0.0.1:8479/ropes/page" in pages
+    assert "http://127.0.0.1:8479/topics/page" in pages
 
 
 def test_it_talks_in_the_terminal(line):
-    command = ("generate", "--model", line / "run" / "model", "--prompt", "The rope", "--max-tokens", "20")
+    command = ("generate", "--model", line / "run" / "model", "--prompt", "The value", "--max-tokens", "20")
     first = ropewalk(*command).stdout
-    assert first.startswith("The rope")
+    assert first.startswith("The value")
     assert len(first) > 20
     assert ropewalk(*command).stdout == first
     assert ropewalk(*command, "--seed", "1").stdout != first
-    answer = ropewalk("chat", "--model", line / "run" / "model", "--max-tokens", "10", stdin="When hemp\n/new\n\n/exit\n")
+    answer = ropewalk("chat", "--model", line / "run" / "model", "--max-tokens", "10", stdin="When a name\n/new\n\n/exit\n")
     assert "no conversations" in answer.stderr
     assert answer.stdout.strip()
 

@@ -1,6 +1,7 @@
 """The shape of the house: a room imports only rooms to its left, and a door imports nothing slow."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,14 @@ def test_torch_stays_out_of_the_rooms_before_the_model():
     for room in BUILT[: BUILT.index("model")]:
         for path in set((PACKAGE / room).rglob("*.py")) - excused:
             assert not {name for name in imported_names(path) if name.partition(".")[0] == "torch"}, path
+
+
+def test_no_page_waits_for_its_figures():
+    """`@@NAME@@` is where a page that is being written leaves room for a measurement."""
+    root = Path(__file__).parents[1]
+    waiting = [
+        f"{path.relative_to(root)}: {mark}"
+        for path in sorted((*root.glob("*.md"), *root.glob("docs/**/*.md")))
+        for mark in re.findall("@@[A-Z]+@@", path.read_text(encoding="utf-8"))
+    ]
+    assert not waiting

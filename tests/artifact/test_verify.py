@@ -1,5 +1,6 @@
 """`verify` finds whatever changed, `open_artifact` what it can see without hashing, and both say it in one sentence."""
 
+import itertools
 import json
 import os
 import random
@@ -38,6 +39,20 @@ def test_one_flipped_byte_anywhere_is_found(artifact):
         path.write_bytes(whole)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert verify(artifact.path) == []
+
+
+def test_hashing_much_shows_how_far_it_is(artifact, monkeypatch, capsys):
+    digest = source_digest(artifact.path / "shard-0.bin")
+    clock = itertools.count(0, 20)
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    assert verify(artifact.path) == [] and capsys.readouterr().err == ""
+    monkeypatch.setattr("ropewalk.artifact.manifest.BAR_FROM_BYTES", 96_000)
+    total = sum(entry["bytes"] for part in ("files", "logs") for entry in artifact.manifest[part].values())
+    assert verify(artifact.path) == []
+    assert f"hashing a: {total:,}/{total:,} bytes" in capsys.readouterr().err.splitlines()[-1]
+    monkeypatch.setattr("ropewalk.artifact.manifest.BAR_FROM_BYTES", 16_000)
+    assert source_digest(artifact.path / "shard-0.bin") == digest
+    assert "hashing shard-0.bin: 16,000/16,000 bytes" in capsys.readouterr().err
 
 
 def test_every_kind_of_stranger_is_named(artifact):

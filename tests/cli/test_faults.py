@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.command import refusal, ropewalk
 
-from ropewalk.cli.faults import machine_sentence
+from ropewalk.cli.faults import NOTHING_LOST, STOPPED, explained, machine_sentence
 
 
 def test_a_file_size_limit_is_one_sentence_and_the_same_command_carries_on(pages, made, tmp_path):
@@ -84,6 +84,21 @@ def test_a_wrong_or_missing_input_is_one_sentence(made, tmp_path):
     missing = ropewalk("corpus", "--pages", tmp_path / "nothing", "--out", tmp_path / "c")
     assert refusal(missing) == f"{tmp_path / 'nothing'} does not exist: check the path, or make it first"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_the_output_is_one_sentence(pages, tmp_path):
+    (tmp_path / "afile").write_text("mine")
+    for out in ("afile/c", "afile/deep/c"):
+        said = refusal(ropewalk("corpus", "--pages", pages, "--out", out, cwd=tmp_path))
+        assert said == "afile is a file, so nothing can be made inside it: choose another folder"
+
+
+@pytest.mark.parametrize(("resumable", "said"), [(True, f"{STOPPED}{NOTHING_LOST}"), (False, STOPPED)])
+def test_only_what_carries_on_says_so_when_it_is_stopped(capsys, resumable, said):
+    with explained(resumable=resumable) as outcome:
+        raise KeyboardInterrupt
+    assert outcome.code == 130
+    assert capsys.readouterr().err == f"\n{said}\n"
 
 
 def test_library_errors_that_wrap_a_full_disk_are_recognised():

@@ -1,7 +1,9 @@
 """show, verify, lineage, init: what people and programs read."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -47,6 +49,17 @@ def test_verify_says_a_damaged_manifest_once_and_fails(run):
     assert hurt.stdout.count("manifest.json is damaged: restore it") == 1
 
 
+def test_verify_names_a_damaged_manifest_once_from_wherever_it_is_called(run, tmp_path):
+    (run / "tokens" / "manifest.json").write_text('{"seal": "", "digest": ""}')
+    hurt = ropewalk("verify", "runs/tokens", cwd=tmp_path)
+    assert hurt.stdout == "runs/tokens: manifest.json is damaged: restore it, or rebuild tokens with --force\n"
+
+
+def test_verify_prints_no_escape_sequence_of_a_strangers_name(run):
+    (run / "tokens" / "\x1b[2Jnew").write_text("x")
+    assert ropewalk("verify", run / "tokens").stdout.endswith(": \ufffd[2Jnew is not in the manifest\n")
+
+
 def test_lineage_goes_down_to_the_pages(run, pages):
     process = ropewalk("lineage", run / "tokens")
     assert process.returncode == 0, process.stderr
@@ -79,6 +92,16 @@ def test_a_closed_pipe_ends_quietly(run):
     assert shown.wait() == 141
 
 
+def test_looking_is_stopped_without_a_word_on_carrying_on(tmp_path):
+    """The manifest is a pipe, so that `show` is known to wait in it when it is stopped."""
+    os.mkfifo(tmp_path / "manifest.json")
+    process = subprocess.Popen(command("show", tmp_path), stderr=subprocess.PIPE, text=True)
+    with (tmp_path / "manifest.json").open("wb"):
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "\nStopped.\n")
+
+
 def test_init_writes_a_recipe_for_a_folder_that_runs_as_it_is(pages, tmp_path):
     process = ropewalk("init", pages, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
@@ -95,6 +118,30 @@ def test_init_for_an_address_crawls_it_politely(tmp_path):
     text = (tmp_path / "site.toml").read_text()
     assert 'sites = ["https://example.org/docs/"]' in text and "delay_seconds = 1.0" in text
     assert ropewalk("run", "site.toml", "--dry-run", cwd=tmp_path).stdout.splitlines()[1].split()[:2] == ["pages", "crawl"]
+
+
+@pytest.mark.parametrize("address", ["http://[x/", "http://h:99x/", "https://", "http://me:secret@example.org/"])
+def test_init_refuses_an_address_that_the_crawl_would_refuse(tmp_path, address):
+    assert "is no address to crawl: write it like" in refusal(ropewalk("init", address, cwd=tmp_path))
+    assert not (tmp_path / "recipe.toml").exists()
+
+
+def test_init_names_the_folder_that_is_missing_for_its_recipe(pages, tmp_path):
+    said = refusal(ropewalk("init", pages, "--out", "nodir/r.toml", cwd=tmp_path))
+    assert said == "ropewalk init: there is no folder nodir: make it, or give another --out"
+
+
+def test_init_inside_the_pages_puts_the_artifacts_beside_them(pages, tmp_path):
+    own = tmp_path / "My notes"
+    shutil.copytree(pages, own)
+    process = ropewalk("init", ".", cwd=own)
+    assert "recipe.toml lies among the pages" in process.stderr
+    assert 'into = "../my-notes-run"' in (own / "recipe.toml").read_text().splitlines()
+    planned = ropewalk("run", "recipe.toml", "--dry-run", cwd=own)
+    assert planned.returncode == 0, planned.stderr
+    inside = refusal(ropewalk("run", "recipe.toml", "--into", "runs", cwd=own))
+    assert "would be made at runs/corpus, inside its own input pages = '.': give another into" in inside
+    assert "--out" not in inside
 
 
 def test_init_takes_strange_names_and_refuses_what_holds_no_pages(tmp_path):

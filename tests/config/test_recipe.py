@@ -49,6 +49,16 @@ def test_a_name_made_above_becomes_its_path(tmp_path):
     assert load(tmp_path, GOOD, into=tmp_path).steps[1].options.source == tmp_path / "pages"
 
 
+def test_what_would_be_made_inside_its_own_input_is_refused_by_the_name_of_into(tmp_path):
+    text = GOOD.replace('source = "pages"', f"source = '{tmp_path}'")
+    with pytest.raises(
+        OptionError, match=r"would be made at .*corpus, inside its own input source = .*another into"
+    ) as caught:
+        load(tmp_path, text, into=tmp_path / "runs")
+    assert "--out" not in str(caught.value)
+    load(tmp_path, text, into=tmp_path.with_name("runs"))
+
+
 def test_overrides_are_toml_values_or_bare_text(tmp_path):
     recipe = load(tmp_path, GOOD, overrides=("pages.count=7", "pages.label=two words"))
     assert recipe.steps[0].options == First(count=7, label="two words")
@@ -63,6 +73,7 @@ def test_overrides_are_toml_values_or_bare_text(tmp_path):
         ('into = "x"\ncolour = 3\n[a]\nstage = "first"', "unknown key 'colour' outside a section"),
         ('into = "x"\n[a]\ncount = 1', r"\[a\]: has no stage; stages are first, second"),
         ('into = "x"\n[a]\nstage = "frist"', "stage 'frist' is unknown"),
+        ('into = "x"\n[a]\nstage = ["first"]', r"stage \['first'\] is unknown; stages are first, second"),
         ('into = "x"\n[a]\nstage = "first"\ncuont = 2', "unknown option 'cuont'; did you mean 'count'"),
         (
             'into = "x"\n[a]\nstage = "second"\nsource = "b"',

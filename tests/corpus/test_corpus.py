@@ -158,6 +158,14 @@ def test_a_truncated_warc_gives_what_stands_before_the_cut(tmp_path, prose, html
     assert "pages.warc.gz at byte" in capfd.readouterr().err
 
 
+def test_an_address_that_is_none_costs_nothing(tmp_path, prose, html, write_warc):
+    urls = ["http://[x/page", "http://site/1", "http://site/2"]
+    warc = write_warc(tmp_path / "pages.warc.gz", [(url, html(prose(url))) for url in urls])
+    artifact = run(CorpusOptions(pages=warc, workers=1), out=tmp_path / "corpus")
+    assert artifact.facts["hosts"] == {"[x": 1, "site": 2}
+    assert sorted(row["url"] for row in texts_of(artifact.path)) == urls
+
+
 def test_a_folder_of_files(tmp_path, prose, html):
     folder, outside = tmp_path / "mine", tmp_path / "outside"
     (folder / "deep").mkdir(parents=True)
@@ -166,6 +174,7 @@ def test_a_folder_of_files(tmp_path, prose, html):
     (folder / "deep" / "b.md").write_text("# Notes\n\n    indented code\n\n" + prose("b"))
     (folder / "c.txt").write_bytes(("Café. " + prose("c")).encode("cp1252"))
     (folder / "ignored.png").write_bytes(b"\x89PNG")
+    (folder / "manifest.json").write_text('{"name": "a web app has one too", "icons": []}')
     (outside / "secret.txt").write_text(prose("secret"))
     (folder / "link.txt").symlink_to(outside / "secret.txt")
     artifact = run(CorpusOptions(pages=folder, workers=1), out=tmp_path / "corpus")

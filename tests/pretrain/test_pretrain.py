@@ -68,7 +68,7 @@ import ropewalk.pretrain.loop as loop
 from ropewalk.pretrain import PretrainOptions, run
 loop.CHECKPOINT_EVERY_SECONDS = 0.05
 tokens, tokenizer, out = map(Path, sys.argv[1:])
-run(PretrainOptions(tokens=tokens, tokenizer=tokenizer, train_tokens=120_000, evaluate_every_steps=50, depth=1,
+run(PretrainOptions(tokens=tokens, tokenizer=tokenizer, train_tokens=60_000, evaluate_every_steps=50, depth=1,
                     context_tokens=64, batch_rows=4, compile="off", evaluate_documents=3), out=out)
 """
 
@@ -83,7 +83,7 @@ def test_killed_runs_end_with_the_weights_of_an_undisturbed_one(tmp_path, tokens
         process = subprocess.Popen([*command, str(out)], env=environment, stderr=subprocess.DEVNULL)
         if kills < 3:
             wait_for(out.with_name("killed.part") / "scratch" / "checkpoint.safetensors", process)
-            time.sleep(rng.uniform(0.05, 0.8))
+            time.sleep(rng.uniform(0.05, 0.5))
             process.send_signal(signal.SIGKILL)
             kills += process.wait() == -signal.SIGKILL
         else:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ropewalk.runtime import machine
+from ropewalk.runtime import doctor, machine
 from ropewalk.runtime.doctor import DoctorOptions, findings
 from ropewalk.runtime.metrics import Metrics, read_metrics
-from ropewalk.runtime.progress import clock, progress, size
+from ropewalk.runtime.progress import clock, progress, say, size
 from ropewalk.runtime.seeds import derive_seed, generator
+from ropewalk.runtime.terminal import one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,27 @@ def test_progress_on_a_terminal_draws_a_bar():
     subprocess.run([sys.executable, "-c", code], stderr=terminal, check=True, env={"TERM": "xterm", "COLUMNS": "120"})
     shown = os.read(controller, 65_536).decode()
     assert "counting" in shown and "3/3" in shown and "last" in shown
+
+
+def test_names_with_brackets_and_escape_sequences_stay_text_on_a_terminal():
+    import pty
+
+    code = """
+from ropewalk.runtime.progress import progress
+with progress('notes [/old]', total=1, unit='files') as bar:
+    bar.advance(1, note='[/page]\\x1b[5m.html')
+"""
+    controller, terminal = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stderr=terminal, check=True, env={"TERM": "xterm", "COLUMNS": "120"})
+    shown = os.read(controller, 65_536).decode()
+    assert "notes [/old]" in shown and "[/page]\ufffd[5m.html" in shown and "\x1b[5m" not in shown
+
+
+def test_what_others_wrote_is_printed_without_its_controls(capsys):
+    say("a\x1b]0;title\x07b\x9b2J\rc\tд\n")
+    assert capsys.readouterr().err == "a\ufffd]0;title\ufffdb\ufffd2J\ufffdc\tд\n\n"
+    assert printable("caf\udce9") == "caf\ufffd"
+    assert one_line("a\tb\nc") == "a b c"
 
 
 def test_seeds_depend_on_every_part_and_on_nothing_else():
@@ -113,3 +135,23 @@ def test_every_lack_the_doctor_finds_has_a_cure(tmp_path):
     assert all(one.mend for one in found if not one.fine)
     assert not [one for one in found if one.needed and not one.fine]
     assert math.isfinite(machine.disk_free_bytes(Path("/")))
+
+
+def test_the_doctor_looks_whether_a_folder_that_is_not_there_yet_can_be_made(tmp_path):
+    def writing(folder: Path) -> bool:
+        return next(one.fine for one in findings(DoctorOptions(folder=folder)) if one.name == "writing")
+
+    (tmp_path / "afile").write_text("mine")
+    assert writing(tmp_path / "not" / "there" / "yet")
+    assert not writing(tmp_path / "afile" / "yet")
+
+
+def test_a_driver_that_hangs_is_a_finding(tmp_path, monkeypatch):
+    hung = tmp_path / "nvidia-smi"
+    hung.write_text("#!/bin/sh\nexec sleep 60\n")
+    hung.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(doctor, "system", lambda: "Linux")
+    monkeypatch.setattr(doctor, "DRIVER_SECONDS", 0.2)
+    found = next(one for one in findings(DoctorOptions(folder=tmp_path)) if one.name == "GPU")
+    assert not found.fine and not found.needed and "gives no answer within 0.2 s" in found.found

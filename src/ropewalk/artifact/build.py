@@ -30,6 +30,7 @@ from ropewalk.artifact.manifest import (
 )
 from ropewalk.artifact.recipe import describe_recipe, differences
 from ropewalk.runtime.errors import ArtifactError, MachineError
+from ropewalk.runtime.machine import cores
 from ropewalk.runtime.progress import clock, say
 
 RECIPE_FILE = "recipe.json"
@@ -175,6 +176,8 @@ def _refusal(folder: Path, found: list[str], *, finished: bool) -> ArtifactError
 
 def _refuse_foreign(folder: Path) -> None:
     """Refuse to build over anything but an artifact or an empty folder: `--out ~ --force` must not cost a home."""
+    if file := next((parent for parent in folder.parents if parent.is_file()), None):
+        raise ArtifactError(f"{_shown(file)} is a file, so nothing can be made inside it: choose another folder")
     if not folder.exists() or is_artifact(folder):
         return
     if not folder.is_dir():
@@ -302,7 +305,7 @@ def _made_by(seconds: float) -> dict[str, Any]:
         "argv": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

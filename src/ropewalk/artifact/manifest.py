@@ -15,20 +15,25 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ropewalk.runtime.errors import ArtifactError, InputError
+from ropewalk.runtime.progress import progress
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 LOGS = "logs"
+HASHED_AT_ONCE_BYTES = 1 << 20
+BAR_FROM_BYTES = 500_000_000  # about a second of hashing
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -90,9 +95,25 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Path, advance: Callable[[int], None] | None = None) -> str:
+    """Hash a file; `advance` is told of each piece's bytes."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(HASHED_AT_ONCE_BYTES):
+            digest.update(piece)
+            if advance is not None:
+                advance(len(piece))
+    return digest.hexdigest()
+
+
+@contextmanager
+def hashing(path: Path, total_bytes: int) -> Iterator[Callable[[Path], str]]:
+    """Give the function that hashes the files at or below `path`: with a bar, if all of them may take over a second."""
+    if total_bytes < BAR_FROM_BYTES:
+        yield sha256_file
+        return
+    with progress(f"hashing {path.resolve().name}", total=total_bytes, unit="bytes") as bar:
+        yield functools.partial(sha256_file, advance=bar.advance)
 
 
 def digest_of(files: Mapping[str, Mapping[str, Any]]) -> str:
@@ -131,14 +152,15 @@ def list_files(folder: Path, *, but: str = MANIFEST) -> Iterator[str]:
             yield name
 
 
-def describe(folder: Path, names: Iterator[str] | list[str]) -> dict[str, dict[str, Any]]:
+def describe(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Sizes and hashes of files, synced to disk so that a manifest never vouches for bytes still in memory."""
+    sizes = {name: (folder / name).stat().st_size for name in names}
     entries = {}
-    for name in names:
-        path = folder / name
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            entries[name] = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    with hashing(folder, sum(sizes.values())) as sha256:
+        for name in names:
+            with (folder / name).open("rb") as file:
+                os.fsync(file.fileno())
+            entries[name] = {"bytes": sizes[name], "sha256": sha256(folder / name)}
     return entries
 
 
@@ -197,13 +219,11 @@ def verify(path: Path | str) -> list[Damage]:
     try:
         manifest = load_manifest(manifest_path)
     except ArtifactError as error:
-        return [Damage(MANIFEST, str(error))]
-    damages = []
+        return [Damage(MANIFEST, str(error).removeprefix(f"{manifest_path} "))]
     listed = {**manifest["files"], **manifest["logs"]}
-    for name, entry in listed.items():
-        damage = _check_file(path, name, entry, hash_if_newer_than=-1)
-        if damage:
-            damages.append(damage)
+    with hashing(path, sum(entry["bytes"] for entry in listed.values())) as sha256:
+        checked = [_check_file(path, name, entry, hash_if_newer_than=-1, sha256=sha256) for name, entry in listed.items()]
+    damages = [damage for damage in checked if damage]
     if digest_of(manifest["files"]) != manifest["digest"] or recipe_of(manifest) != manifest["recipe"]:
         damages.append(Damage(MANIFEST, "does not add up: its digest or recipe is not that of its own fields"))
     return damages + [Damage(name, "is not in the manifest") for name in _strangers(path, listed)]
@@ -229,10 +249,13 @@ def source_digest(path: Path) -> tuple[str, str]:
         artifact = open_artifact(path)
         return artifact.kind, artifact.digest
     if path.is_file():
-        return "file", sha256_text(canonical({path.name: sha256_file(path)}))
-    if path.is_dir():
-        return "folder", sha256_text(canonical({name: sha256_file(path / name) for name in list_files(path, but="")}))
-    raise InputError(f"{path} does not exist: check the path, or make it first")
+        kind, folder, names = "file", path.parent, [path.name]
+    elif path.is_dir():
+        kind, folder, names = "folder", path, list(list_files(path, but=""))
+    else:
+        raise InputError(f"{path} does not exist: check the path, or make it first")
+    with hashing(path, sum((folder / name).stat().st_size for name in names)) as sha256:
+        return kind, sha256_text(canonical({name: sha256(folder / name) for name in names}))
 
 
 def load_manifest(path: Path) -> dict[str, Any]:
@@ -254,13 +277,20 @@ def load_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_file(folder: Path, name: str, entry: Mapping[str, Any], *, hash_if_newer_than: int) -> Damage | None:
+def _check_file(
+    folder: Path,
+    name: str,
+    entry: Mapping[str, Any],
+    *,
+    hash_if_newer_than: int,
+    sha256: Callable[[Path], str] = sha256_file,
+) -> Damage | None:
     path = folder / name
     if not path.is_file():
         return Damage(name, "is missing")
     status = path.stat()
     if status.st_size != entry["bytes"]:
         return Damage(name, f"has {status.st_size} bytes instead of {entry['bytes']}")
-    if status.st_mtime_ns > hash_if_newer_than and sha256_file(path) != entry["sha256"]:
+    if status.st_mtime_ns > hash_if_newer_than and sha256(path) != entry["sha256"]:
         return Damage(name, "has changed since it was made")
     return None

@@ -22,7 +22,7 @@ from types import FrameType
 
 from ropewalk.cli.faults import Terminated, explained
 from ropewalk.cli.flags import call
-from ropewalk.cli.verbs import VERBS, overview, unknown_verb
+from ropewalk.cli.verbs import STAGE_VERBS, VERBS, overview, unknown_verb
 from ropewalk.runtime.threads import wait_politely
 
 
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _terminate)
     wait_politely()
-    with explained() as outcome:
+    makes_artifacts = bool(arguments) and (arguments[0] in STAGE_VERBS or arguments[0] == "run")
+    with explained(resumable=makes_artifacts) as outcome:
         outcome.code = _dispatch(arguments)
         sys.stdout.flush()
     return outcome.code

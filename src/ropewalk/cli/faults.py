@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ropewalk.runtime.errors import RopewalkError
 from ropewalk.runtime.progress import say
 
-STOPPED = "Stopped. Nothing is lost: the same command carries on."
+STOPPED = "Stopped."
+NOTHING_LOST = " Nothing is lost: the same command carries on."
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -30,8 +31,11 @@ class Outcome:
 
 
 @contextmanager
-def explained() -> Iterator[Outcome]:
-    """Run the block; print the sentence of an expected failure and set the code instead of letting it through."""
+def explained(*, resumable: bool) -> Iterator[Outcome]:
+    """Run the block; print the sentence of an expected failure and set the code instead of letting it through.
+
+    resumable: the block makes artifacts, so that the same command carries on after Ctrl-C; then that is said too.
+    """
     outcome = Outcome()
     try:
         yield outcome
@@ -39,7 +43,7 @@ def explained() -> Iterator[Outcome]:
         say(str(error))
         outcome.code = error.exit_code
     except KeyboardInterrupt as interrupt:
-        say(f"\n{STOPPED}")
+        say(f"\n{STOPPED}{NOTHING_LOST if resumable else ''}")
         outcome.code = 143 if isinstance(interrupt, Terminated) else 130
     except BrokenPipeError:
         if not _reader_is_gone():

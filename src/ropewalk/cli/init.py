@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tyro.conf import Positional
 
@@ -15,7 +15,8 @@ from ropewalk.cli.pages import TEXT_FRACTION, count_pages
 from ropewalk.cli.verbs import STAGE_VERBS
 from ropewalk.config import load_recipe
 from ropewalk.runtime.errors import InputError, OptionError
-from ropewalk.runtime.progress import clock, size
+from ropewalk.runtime.progress import clock, say, size
+from ropewalk.runtime.terminal import one_line
 
 TEXT_BYTES_PER_PAGE = 4_000
 PAGES_OF_A_SITE = 2_000
@@ -48,26 +49,30 @@ def run_init(options: InitOptions) -> None:
     """Look at the source, write the recipe, say what to do next.
 
     Raises:
-        OptionError: the recipe is there already, or the source is neither a folder nor an address.
+        OptionError: the recipe is there already, its folder is not, or the source is neither a folder nor an address.
         InputError: the folder holds no pages.
     """
     if options.out.exists():
         raise OptionError(f"ropewalk init: {options.out} is there already: give another --out, or delete it")
-    if re.match(r"https?://", options.source):
-        text = recipe_for_site(options.source)
-    else:
-        text = recipe_for_folder(Path(options.source))
+    if not options.out.parent.is_dir():
+        raise OptionError(f"ropewalk init: there is no folder {options.out.parent}: make it, or give another --out")
+    is_site = re.match(r"https?://", options.source) is not None
+    text = recipe_for_site(options.source) if is_site else recipe_for_folder(Path(options.source))
     with options.out.open("x", encoding="utf-8") as file:
         file.write(text)
     load_recipe(options.out, options_classes={name: verb.load_options() for name, verb in STAGE_VERBS.items()})
+    if not is_site and options.out.resolve().is_relative_to(Path(options.source).resolve()):
+        say(f"Note: {options.out} lies among the pages, so an edit of it makes them other pages; --out puts it elsewhere.")
     print(f"Wrote {options.out}. Read it, then:\n  ropewalk run {options.out} --dry-run\n  ropewalk run {options.out}")
 
 
 def recipe_for_site(address: str) -> str:
     """A recipe that crawls one site."""
-    host = urlsplit(address).hostname
-    if not host:
-        raise OptionError(f"ropewalk init: {address} has no host: write it like https://example.org/")
+    from ropewalk.crawl.urls import normalise, site_host
+
+    normal = normalise(address)
+    if normal is None:
+        raise OptionError(f"ropewalk init: {address} is no address to crawl: write it like https://example.org/")
     sizes = sizes_for(PAGES_OF_A_SITE * TEXT_BYTES_PER_PAGE)
     crawl = f"""
 [pages]
@@ -77,7 +82,8 @@ max_pages = {PAGES_OF_A_SITE:_}            # how many pages the site has is not 
 max_depth = 20
 delay_seconds = 1.0          # between requests: {PAGES_OF_A_SITE:_} pages take {clock(PAGES_OF_A_SITE)} or more
 """
-    return _recipe(f"The pages of {address}.", _slug(host), crawl, '"pages"', sizes)
+    into = Path("runs", _slug(site_host(normal)))
+    return _recipe(f"The pages of {address}.", into, crawl, '"pages"', sizes)
 
 
 def recipe_for_folder(folder: Path) -> str:
@@ -90,8 +96,17 @@ def recipe_for_folder(folder: Path) -> str:
     text_bytes = sum(file_bytes[suffix] * TEXT_FRACTION[suffix] for suffix in file_bytes)
     counted = ", ".join(f"{count:,} {suffix} ({size(file_bytes[suffix])})" for suffix, count in files.most_common())
     about = f"The pages in {folder}: {counted}, about {size(text_bytes)} of text."
-    print(about)
-    return _recipe(about, _slug(folder.resolve().name), "", _toml(str(folder)), sizes_for(text_bytes))
+    print(one_line(about))
+    return _recipe(about, _outside(folder), "", _toml(str(folder)), sizes_for(text_bytes))
+
+
+def _outside(folder: Path) -> Path:
+    """Where the artifacts go: below runs/ here, or beside `folder` if here is inside it, for no stage may write there."""
+    name = _slug(folder.resolve().name)
+    into = Path("runs", name)
+    if into.resolve().is_relative_to(folder.resolve()):
+        return Path(os.path.relpath(folder.resolve().parent / f"{name}-run"))
+    return into
 
 
 def sizes_for(text_bytes: float) -> Sizes:
@@ -118,10 +133,10 @@ def _round(number: float) -> int:
     return round(number / unit) * unit
 
 
-def _recipe(about: str, name: str, crawl: str, pages: str, sizes: Sizes) -> str:
-    return f"""# {_one_line(about)}
+def _recipe(about: str, into: Path, crawl: str, pages: str, sizes: Sizes) -> str:
+    return f"""# {one_line(about)}
 # Written by 'ropewalk init'. Every option of a stage may stand in its section: 'ropewalk STAGE --help' lists them.
-into = "runs/{name}"
+into = {_toml(str(into))}
 {crawl}
 [corpus]
 stage = "corpus"
@@ -162,10 +177,6 @@ evaluation = "evaluation"
 def _toml(text: str) -> str:
     """A TOML basic string: JSON's escapes are TOML's, but for the delete character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _one_line(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _slug(name: str) -> str:

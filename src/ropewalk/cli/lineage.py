@@ -11,6 +11,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from ropewalk.artifact import Artifact, open_artifact, source_digest
 from ropewalk.runtime.errors import OptionError, RopewalkError
+from ropewalk.runtime.terminal import one_line
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def _print_pages(model: Artifact, step: int | None) -> None:
         raise OptionError(f"ropewalk lineage: --pages needs a model, but {model.path} holds {model.kind}")
     last = int(model.facts["steps"])
     for page_id, url in pages_read(model.path, last if step is None else step):
-        print(f"{page_id}\t{url}")
+        print(f"{page_id}\t{one_line(url)}")
 
 
 def _print_tree(artifact: Artifact, *, shown: str, name: str, indent: str, seen: set[str]) -> bool:
@@ -60,7 +61,7 @@ def _print_tree(artifact: Artifact, *, shown: str, name: str, indent: str, seen:
     for input_name, entry in artifact.inputs.items():
         whole &= _print_input(artifact.input_path(input_name), input_name, entry, deeper, seen)
     for line in _sources(artifact):
-        print(f"{deeper}{line}")
+        print(f"{deeper}{one_line(line)}")
     return whole
 
 

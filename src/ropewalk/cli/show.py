@@ -10,9 +10,10 @@ from typing import Any
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from ropewalk.artifact import Artifact, Damage, open_artifact, verify
+from ropewalk.artifact import Artifact, open_artifact, verify
 from ropewalk.runtime.errors import OptionError
 from ropewalk.runtime.progress import clock, size
+from ropewalk.runtime.terminal import one_line
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def run_show(options: ShowOptions) -> None:
         if values:
             print(f"\n{title}")
             for line in _aligned(dict(_flat(values))):
-                print(line)
+                print(one_line(line))
 
 
 def run_verify(options: VerifyOptions) -> int:
@@ -67,7 +68,7 @@ def run_verify(options: VerifyOptions) -> int:
     for path in options.paths:
         damages = verify(path)
         for damage in damages:
-            print(f"{path}: {_said(damage)}")
+            print(f"{path}: {one_line(f'{damage.file} {damage.what}')}")
         if damages:
             code = 1
         else:
@@ -79,10 +80,6 @@ def run_verify(options: VerifyOptions) -> int:
 def stored_bytes(artifact: Artifact) -> int:
     """The size of an artifact's files and logs."""
     return sum(entry["bytes"] for part in ("files", "logs") for entry in artifact.manifest[part].values())
-
-
-def _said(damage: Damage) -> str:
-    return f"{damage.file} {damage.what}" if not damage.what.startswith(("/", ".")) else damage.what
 
 
 def _sizes(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

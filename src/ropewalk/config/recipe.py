@@ -92,8 +92,8 @@ def _step(
         raise OptionError(f"{where}: the name becomes a folder's, use letters, digits, - and _ only")
     values = dict(section)
     verb = values.pop("stage", None)
-    if verb not in options_classes:
-        said = f"stage {verb!r} is unknown" if verb else "has no stage"
+    if not isinstance(verb, str) or verb not in options_classes:
+        said = "has no stage" if verb is None else f"stage {verb!r} is unknown"
         raise OptionError(f"{where}: {said}; stages are {', '.join(options_classes)}")
     options_class = options_classes[verb]
     reads = []
@@ -105,7 +105,15 @@ def _step(
         elif isinstance(reference, str) and not Path(reference).exists():
             made = ", ".join(earlier) or "none"
             raise OptionError(f"{where}: {field} = {reference!r} is neither a path nor made above (made above: {made})")
-    return Step(name, verb, options_from(options_class, values, where=where), into / name, tuple(reads))
+    options = options_from(options_class, values, where=where)
+    for field in input_fields(options_class):
+        source = getattr(options, field)
+        if source is not None and (into / name).resolve().is_relative_to(Path(source).resolve()):
+            raise OptionError(
+                f"{where}: would be made at {into / name}, inside its own input {field} = {str(source)!r}: "
+                "give another into, or another --into"
+            )
+    return Step(name, verb, options, into / name, tuple(reads))
 
 
 def _override(table: dict[str, Any], override: str) -> None:

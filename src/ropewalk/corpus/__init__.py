@@ -31,6 +31,7 @@ from typing import Annotated, Literal
 
 from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
+from ropewalk.runtime.machine import cores
 
 STAGE = Stage(
     verb="corpus",
@@ -148,9 +149,7 @@ DISK_BYTES_PER_PAGE = 4_000.0
 
 def estimate(options: CorpusOptions, amount: float) -> Estimate:
     """Expect seconds and disk for `amount` pages; hands on documents. Rates of `LOG.md`: manuals, two cores."""
-    import os
-
-    workers = options.workers or os.cpu_count() or 1
+    workers = options.workers or cores()
     kept = 0.5
     return Estimate(
         seconds=3 + amount / (PAGES_PER_SECOND_AND_CORE * workers),

@@ -7,13 +7,11 @@ input alone, so that a resumed run cuts them the same; everything after them is 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.artifact import Part, open_artifact
-from ropewalk.artifact.manifest import MANIFEST
+from ropewalk.artifact import Part, is_artifact, open_artifact
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.decide import decide
 from ropewalk.corpus.page import Row, process
@@ -22,6 +20,7 @@ from ropewalk.corpus.records import Record, Source, find_sources
 from ropewalk.corpus.tables import rows_table, write_table
 from ropewalk.corpus.write import write_documents, write_ledger
 from ropewalk.runtime.errors import InputError, OptionError
+from ropewalk.runtime.machine import cores
 from ropewalk.runtime.progress import progress, say
 
 BATCH_RECORDS = 128
@@ -77,7 +76,7 @@ def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Pa
         finished = map_batches(
             functools.partial(process, options=options),
             pending(),
-            workers=options.workers or os.cpu_count() or 1,
+            workers=options.workers or cores(),
             task_seconds=options.page_seconds,
             lost=_lost,
         )
@@ -111,7 +110,7 @@ def _lost(record: Record, how: str) -> Row:
 
 def _expected_records(pages: Path) -> int | None:
     """How many records a pages artifact says it holds; unknown for a user's own files."""
-    if not (pages / MANIFEST).is_file():
+    if not is_artifact(pages):
         return None
     count = open_artifact(pages).facts.get("pages")
     return count if isinstance(count, int) else None

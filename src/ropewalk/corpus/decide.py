@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
@@ -14,6 +13,7 @@ import polars as pl
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.duplicates import MINHASH_VERSION, keepers
 from ropewalk.corpus.hold_out import held_out
+from ropewalk.crawl.urls import site_host
 
 STAGES = ("read", "decode", "extract", "language", "quality", "exact_duplicate", "near_duplicate")
 _SCHEMA = {
@@ -62,7 +62,7 @@ class Decisions:
             "dropped": _counts(dropped["stage"]),
             "reasons": _counts(dropped["reason"].replace("", None).fill_null(dropped["stage"])),
             "languages": _counts(read["language"].drop_nulls()),
-            "hosts": _counts(pl.Series([urlsplit(url).netloc or "file" for url in read["url"]], dtype=pl.String)),
+            "hosts": _counts(pl.Series([site_host(url) or "file" for url in read["url"]], dtype=pl.String)),
             "minhash": MINHASH_VERSION,
         }
 

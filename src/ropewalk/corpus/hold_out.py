@@ -28,8 +28,8 @@ def held_out(
     """Which documents to hold out, by their number in `page_ids`.
 
     The ceil(fraction * n) documents whose hash is smallest among those with at most `max_overlap` of their 13-word runs in
-    another document; where too few are that much their own, those that share least, and a line says so. A page keeps its rank whatever other pages there are, so a
-    grown corpus sets aside mostly the same ones. One document at least stays for training.
+    another document; where too few are that much their own, those that share least, and a line says so. A page keeps its
+    rank whatever other pages there are, so a grown corpus sets aside mostly the same ones. One document at least trains.
 
     Args:
         texts: the documents' numbers and texts, in any order; read twice for every four times `count` candidates.

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ropewalk.artifact import open_artifact
-from ropewalk.artifact.manifest import MANIFEST
+from ropewalk.artifact import is_artifact, open_artifact
 from ropewalk.crawl.warc import Fault, Page, page_id, read_pages
 from ropewalk.runtime.errors import InputError
 
@@ -66,7 +65,7 @@ def find_sources(pages: Path) -> list[Source]:
     Raises:
         InputError: nothing there that this room reads.
     """
-    if (pages / MANIFEST).is_file():
+    if is_artifact(pages):
         folder, files = pages, open_artifact(pages).files()
     elif pages.is_file():
         folder, files = pages.parent, [pages]

@@ -9,6 +9,7 @@ from yarl import URL
 
 LONGEST_CHARS = 2000
 _REMOVED = re.compile(r"[\t\n\r]")
+_AUTHORITY = re.compile(r"(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?//(?:[^/?#]*@)?([^/?#]*)")
 
 
 def normalise(address: str, base: str | None = None) -> str | None:
@@ -41,6 +42,15 @@ def host_of(url: str) -> str:
     """Scheme, host and port of a normalised address: what the crawl is allowed to contact, and what robots.txt covers."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{re.split('[/?]', rest, maxsplit=1)[0]}"
+
+
+def site_host(url: str) -> str:
+    """Host and port as any `url` writes them, for grouping pages; "" where it names none.
+
+    For addresses that others wrote into WARC files: urlsplit raises ValueError on some of them, this takes all.
+    """
+    found = _AUTHORITY.match(url)
+    return found[1] if found else ""
 
 
 def _is_host(host: str) -> bool:

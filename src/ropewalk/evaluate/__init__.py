@@ -36,6 +36,8 @@ class EvalOptions:
     """The corpus these tokens were made from."""
     ngram_order: Annotated[int, Gt(1)] = 5
     """Order of the n-gram baseline."""
+    baseline_tokens: Annotated[int, Gt(0)] = 25_000_000
+    """Training tokens that the baselines read at most, in whole documents drawn by page_id: they work in memory."""
     prompts: tuple[str, ...] = ("", "The ", "How to ", "This function returns ", "If you want to ")
     """Beginnings to continue, for the samples of the report."""
     samples_per_prompt: Annotated[int, Ge(0)] = 2

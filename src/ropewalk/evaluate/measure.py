@@ -6,7 +6,6 @@ import json
 import math
 from collections import defaultdict
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -34,18 +33,20 @@ def make_evaluation(options: EvalOptions, part: Part) -> dict[str, Any]:
     reader = TokenReader(options.tokens)
     rows = held_out_rows(reader)
     if len(rows) == 0:
-        raise InputError(f"{options.tokens} holds out no document: make the corpus with a held_out_fraction above 0")
+        raise InputError(f"{options.tokens} holds out no document: make the corpus with a larger held_out_fraction")
     engine = load_engine(options.model)
     losses = _model_losses(engine, reader, rows)
-    ngram = _ngram_losses(engine, reader, rows, options.ngram_order)
+    training = baseline_rows(reader, options.baseline_tokens)
+    ngram = _ngram_losses(engine, reader, training, rows, options.ngram_order)
     figures = {
         "documents": len(rows),
         "bytes": sum(loss.text_bytes for loss in losses),
         "bits_per_byte": {
             "model": round(total_bits_per_byte(losses), 4),
             f"kneser_ney_{options.ngram_order}_gram": round(total_bits_per_byte(ngram), 4),
-            "xz_primed": round(_xz(options), 4),
+            "xz_primed": round(_xz(options, reader, training), 4),
         },
+        "baseline_tokens": int(reader.documents["tokens"][training].sum(dtype=np.int64)),
         "perplexity_per_token": round(math.exp(sum(x.nats for x in losses) / sum(x.tokens for x in losses)), 3),
         "bits_per_byte_by_site": _by_site(options, reader, losses, ngram),
         "samples": _samples(engine, options),
@@ -53,7 +54,7 @@ def make_evaluation(options: EvalOptions, part: Part) -> dict[str, Any]:
     (part.folder / EVALUATION).write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, value in figures["bits_per_byte"].items():
         say(f"held-out bits per byte, {name.replace('_', ' ')}: {value:.3f}")
-    return {key: figures[key] for key in ("documents", "bytes", "bits_per_byte", "perplexity_per_token")}
+    return {key: figures[key] for key in ("documents", "bytes", "bits_per_byte", "baseline_tokens", "perplexity_per_token")}
 
 
 def _check_belonging(options: EvalOptions) -> None:
@@ -82,10 +83,25 @@ def _model_losses(engine: Engine, reader: TokenReader, rows: np.ndarray) -> list
     return losses
 
 
-def _ngram_losses(engine: Engine, reader: TokenReader, rows: np.ndarray, order: int) -> list[DocumentLoss]:
-    """The same documents under the n-gram baseline, trained on the same training documents."""
-    training = [_document(reader, row) for row in np.flatnonzero(reader.documents["held_out"] == 0).tolist()]
-    model = NgramModel(np.concatenate(training), order=order, vocabulary=engine.tokenizer.vocabulary)
+def baseline_rows(reader: TokenReader, limit_tokens: int) -> np.ndarray:
+    """The training documents that the baselines read, in stored order: those of smallest page_id, within the limit.
+
+    At least one, however long.
+    """
+    train = np.flatnonzero(reader.documents["held_out"] == 0)
+    if reader.documents["tokens"][train].sum(dtype=np.int64) <= limit_tokens:
+        return train
+    by_page = train[np.argsort([bytes(page_id) for page_id in reader.documents["page_id"][train]], kind="stable")]
+    count = np.searchsorted(np.cumsum(reader.documents["tokens"][by_page], dtype=np.int64), limit_tokens, side="right")
+    return np.sort(by_page[: max(1, int(count))])
+
+
+def _ngram_losses(
+    engine: Engine, reader: TokenReader, training: np.ndarray, rows: np.ndarray, order: int
+) -> list[DocumentLoss]:
+    """The same documents under the n-gram baseline."""
+    known = np.concatenate([_document(reader, row) for row in training.tolist()])
+    model = NgramModel(known, order=order, vocabulary=engine.tokenizer.vocabulary)
     losses = []
     for row in rows:
         document = _document(reader, row)
@@ -100,13 +116,16 @@ def _document(reader: TokenReader, row: int) -> np.ndarray:
     return reader.read(int(entry["first_token"]), int(entry["tokens"]))
 
 
-def _xz(options: EvalOptions) -> float:
-    texts = {"train": [], "held_out": []}
-    for batch in read_documents(options.corpus, columns=("text", "split")):
-        for text, split in zip(batch["text"].to_pylist(), batch["split"].to_pylist(), strict=True):
-            texts[split].append(text)
-    training, held_out = ("\n".join(texts[split]).encode() for split in ("train", "held_out"))
-    return primed_xz_bits_per_byte(training, held_out)
+def _xz(options: EvalOptions, reader: TokenReader, training: np.ndarray) -> float:
+    wanted = {bytes(page_id).hex() for page_id in reader.documents["page_id"][training]}
+    texts: dict[str, list[str]] = {"train": [], "held_out": []}
+    for batch in read_documents(options.corpus, columns=("text", "split", "page_id")):
+        rows = zip(*(batch[name].to_pylist() for name in ("text", "split", "page_id")), strict=True)
+        for text, split, page_id in rows:
+            if split == "held_out" or page_id in wanted:
+                texts[split].append(text)
+    known, held_out = ("\n".join(texts[split]).encode() for split in ("train", "held_out"))
+    return primed_xz_bits_per_byte(known, held_out)
 
 
 def _by_site(
@@ -134,9 +153,9 @@ def _by_site(
 
 def site_of(url: str) -> str:
     """Host and first folder: how pages are grouped for people."""
-    parts = urlsplit(url)
-    folders = parts.path.strip("/").split("/")
-    return f"{parts.netloc}/{folders[0]}" if len(folders) > 1 else parts.netloc or url.split("/")[0]
+    scheme, _, rest = url.rpartition("://")
+    host, *folders = rest.split("/")
+    return f"{host}/{folders[0]}" if scheme and len(folders) > 1 else host
 
 
 def _samples(engine: Engine, options: EvalOptions) -> list[dict[str, Any]]:

@@ -6,22 +6,29 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from ropewalk.artifact import Artifact, Part, open_artifact
+from ropewalk.artifact import Artifact, Part, open_artifact, open_input
+from ropewalk.artifact.manifest import LOGS
 from ropewalk.evaluate import ReportOptions
 from ropewalk.evaluate.measure import EVALUATION
 from ropewalk.evaluate.plots import Series, line_plot, smoothed
-from ropewalk.runtime.errors import RopewalkError
+from ropewalk.runtime.errors import ArtifactError
 from ropewalk.runtime.metrics import read_metrics
 from ropewalk.runtime.progress import clock, size
 
 
 def make_report(options: ReportOptions, part: Part) -> dict[str, Any]:
-    """Write index.html. An artifact of the lineage that is gone leaves its section out, and the page says so."""
+    """Write index.html. What is gone from the lineage, or has been rebuilt since, is left out, and the page says so.
+
+    Raises:
+        ArtifactError: the model itself is gone.
+    """
     from jinja2 import Environment, StrictUndefined
 
     evaluation = open_artifact(options.evaluation, "evaluation")
     measured = json.loads((evaluation.path / EVALUATION).read_text(encoding="utf-8"))
     lineage, missing = ancestors(evaluation)
+    if "model" not in lineage:
+        raise ArtifactError(f"a report needs the evaluated model: {missing[0]}")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(clock=clock, size=size, count=lambda number: f"{number:,}")
     template = environment.from_string(files("ropewalk.evaluate").joinpath("report.html.jinja").read_text(encoding="utf-8"))
@@ -30,11 +37,7 @@ def make_report(options: ReportOptions, part: Part) -> dict[str, Any]:
         title=model.path.parent.name + "/" + model.path.name,
         model=model,
         measured=measured,
-        best=min(measured["bits_per_byte"].values()),
         corpus=lineage.get("corpus"),
-        tokenizer=lineage.get("tokenizer"),
-        tokens=lineage.get("tokens"),
-        pages=lineage.get("pages"),
         lineage=[evaluation, *lineage.values()],
         missing=missing,
         plots=_plots(model, measured),
@@ -53,21 +56,20 @@ def ancestors(artifact: Artifact) -> tuple[dict[str, Artifact], list[str]]:
         for name, entry in child.inputs.items():
             if entry["kind"] in found or entry["kind"] in {"folder", "file"}:
                 continue
-            path = child.input_path(name)
             try:
-                parent = open_artifact(path, entry["kind"])
-            except RopewalkError as error:
+                parent = open_input(child, name)
+            except ArtifactError as error:
                 missing.append(str(error))
                 continue
-            if parent.digest != entry["digest"]:
-                missing.append(f"{path} is not what {child.path.name} was made from: it has been rebuilt since")
             found[entry["kind"]] = parent
             queue.append(parent)
     return found, missing
 
 
 def _plots(model: Artifact, measured: dict[str, Any]) -> dict[str, str]:
-    rows = read_metrics(model.path / "logs")
+    rows = read_metrics(model.path / LOGS)
+    if not rows:
+        return {}
     options = model.options
     step_tokens = options["batch_rows"] * options["context_tokens"] / 1e6
     read = [(row["step"] + 1) * step_tokens for row in rows]

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from ropewalk.runtime.machine import System, cores, cxx_compiler, disk_free_bytes, memory_bytes, system
+from ropewalk.runtime.machine import System, cores, cxx_compiler, disk_free_bytes, memory_bytes, nearest_existing, system
 from ropewalk.runtime.progress import size
 
 LEAST_MEMORY_BYTES = 4e9
 LEAST_DISK_BYTES = 5e9
+DRIVER_SECONDS = 20.0
 
 COMPILER = {
     "Linux": "sudo apt-get install g++   (Debian, Ubuntu; on Fedora: sudo dnf install gcc-c++)",
@@ -137,7 +138,8 @@ def _blas(text: str) -> str:
 
 
 def _writable(folder: Path) -> Finding:
-    fine = os.access(folder, os.W_OK) if folder.exists() else True
+    existing = nearest_existing(folder)
+    fine = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
     return Finding(
         "writing",
         f"{'possible' if fine else 'not allowed'} in {folder.absolute()}",
@@ -158,11 +160,11 @@ def _accelerator(here: System) -> Finding:
         return Finding("GPU", "not used on macOS")
     if not shutil.which("nvidia-smi"):
         return Finding("GPU", "none; every stage runs on the CPU")
-    asked = subprocess.run(
-        ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
-        check=False, capture_output=True, text=True, timeout=20,
-    )  # fmt: skip
-    names = "; ".join(asked.stdout.strip().splitlines()) or "nvidia-smi found no GPU"
+    answer = _driver_answer()
+    if answer is None:  # torch would wait for that driver too
+        said = f"nvidia-smi gives no answer within {DRIVER_SECONDS:g} s: the driver hangs"
+        return Finding("GPU", said, fine=False, mend="restart the machine, or see what 'dmesg' says of the driver")
+    names = "; ".join(answer.strip().splitlines()) or "nvidia-smi found no GPU"
     try:
         import torch
     except (ImportError, OSError):
@@ -171,6 +173,19 @@ def _accelerator(here: System) -> Finding:
         "GPU", names, torch.cuda.is_available(),
         f"this torch ({torch.__version__}) cannot use it: see 'Choosing a torch' in CONTRIBUTING.md",
     )  # fmt: skip
+
+
+def _driver_answer() -> str | None:
+    """The GPUs as nvidia-smi lists them, None if it hangs."""
+    process = subprocess.Popen(
+        ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        return process.communicate(timeout=DRIVER_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()  # and not waited for: a process that is stuck in the driver does not even die
+        return None
 
 
 def _bubblewrap(here: System) -> Finding:

@@ -50,12 +50,17 @@ def _container_limit_bytes() -> int | None:
     return None
 
 
-def disk_free_bytes(path: Path) -> int:
-    """Free disk where `path` is, or will be."""
+def nearest_existing(path: Path) -> Path:
+    """`path`, or the nearest folder above it that is there already."""
     existing = path.absolute()
     while not existing.exists():
         existing = existing.parent
-    return shutil.disk_usage(existing).free
+    return existing
+
+
+def disk_free_bytes(path: Path) -> int:
+    """Free disk where `path` is, or will be."""
+    return shutil.disk_usage(nearest_existing(path)).free
 
 
 def can_compile() -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from ropewalk.runtime.terminal import printable
+
 LINE_EVERY_SECONDS = 10.0
 
 
@@ -21,7 +23,7 @@ class Bar(Protocol):
 
 def say(text: str) -> None:
     """Print one line for the person at the terminal; stdout stays free for results."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -85,23 +87,23 @@ def _rich_bar(title: str, total: float | None, unit: str, done: float) -> Iterat
             return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else "", style="dim")
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # folders and pages have names like "notes [/old]"
         BarColumn(),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f}" if total else "{task.completed:,.0f}"),
         Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=False) as shown:
-        task = shown.add_task(title, total=total, note="")
+        task = shown.add_task(printable(title), total=total, note="")
         shown.update(task, completed=done)
 
         class RichBar:
             def advance(self, amount: float = 1, note: str | None = None) -> None:
                 shown.advance(task, amount)
                 if note is not None:
-                    shown.update(task, note=note)
+                    shown.update(task, note=printable(note))
 
         yield RichBar()
 

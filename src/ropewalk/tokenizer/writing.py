@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
@@ -16,6 +15,7 @@ from ropewalk.artifact import Part, open_artifact
 from ropewalk.artifact.manifest import canonical
 from ropewalk.corpus.reading import read_documents
 from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.machine import cores
 from ropewalk.runtime.progress import progress
 from ropewalk.tokenizer import TokenizeOptions
 from ropewalk.tokenizer.chat import Message, render
@@ -39,7 +39,7 @@ def make_tokens(part: Part, options: TokenizeOptions) -> Mapping[str, Any]:
         masked=options.conversations is not None,
     )
     total = None if options.conversations else open_artifact(source).facts.get("documents")
-    pool = ThreadPoolExecutor(options.workers or os.cpu_count())
+    pool = ThreadPoolExecutor(options.workers or cores())
     try:
         if options.conversations:
             documents = _conversations(source, tokenizer, pool, skip=writer.documents, held_out=options.held_out_fraction)

@@ -43,7 +43,7 @@ docs:
 docs-pages:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --no-install-recommends $(DOCS_PAGES)
 
-demo: docs-pages
+demo: install docs-pages
 	$(BIN)/ropewalk run recipes/docs.toml
 
 bench-%:

@@ -10,6 +10,7 @@ from ropewalk.engine.engine import Engine
 from ropewalk.engine.load import load_engine
 from ropewalk.engine.sampling import Sampling
 from ropewalk.runtime.progress import say
+from ropewalk.runtime.terminal import printable
 from ropewalk.tokenizer.special import BOUNDARY
 
 
@@ -33,7 +34,7 @@ def generate(options: GenerateOptions) -> None:
         )
         made = sum(len(generation.ids) for generation in generations)
         for number, generation in enumerate(generations, start=1):
-            print(f"--- {number} of {options.samples}\n{options.prompt}{generation.text}")
+            print(f"--- {number} of {options.samples}\n{options.prompt}{printable(generation.text)}")
     say(f"{made} tokens, {made / (time.monotonic() - started):,.0f}/s")
 
 
@@ -42,7 +43,7 @@ def _print_stream(engine: Engine, text: str, sampling: Sampling) -> int:
     print(text, end="", flush=True)
     last = 0
     for number, token in enumerate(engine.stream([document_prompt(engine, text)], [sampling]), start=1):
-        print(token.text, end="", flush=True)
+        print(printable(token.text), end="", flush=True)
         last = number
     print()
     return last

@@ -77,15 +77,14 @@ def run(options: PretrainOptions, *, out: Path, force: bool = False) -> Artifact
 
 
 def estimate(options: PretrainOptions, amount: float) -> Estimate:
-    """Training time from the model's FLOPs, at 60 GFLOP/s a core as measured with compiled blocks."""
-    from os import cpu_count
-
+    """Training time from the model's FLOPs, at 25 GFLOP/s a core as measured with compiled blocks."""
     from ropewalk.model.config import portable
+    from ropewalk.runtime.machine import cores
 
     vocabulary = 8192  # the tokenizer is not made yet; the head is the smaller part
     shape = portable(depth=options.depth, vocabulary=vocabulary, context_tokens=options.context_tokens, width=options.width)
     parameters = shape.matrix_parameters + vocabulary * shape.width
-    seconds = options.train_tokens * shape.training_flops_per_token / (60e9 * (cpu_count() or 1))
+    seconds = options.train_tokens * shape.training_flops_per_token / (25e9 * cores())
     return Estimate(seconds + 30, disk_bytes=5.0 * 4 * parameters, amount=parameters)
 
 

@@ -14,6 +14,7 @@ from ropewalk.engine.load import load_engine
 from ropewalk.engine.sampling import Sampling
 from ropewalk.runtime.errors import InputError
 from ropewalk.runtime.progress import say
+from ropewalk.runtime.terminal import printable
 from ropewalk.serve import ChatOptions
 from ropewalk.tokenizer.chat import Message, render_prompt
 
@@ -61,7 +62,7 @@ def _streamed(engine: Engine, prompt: list[int], sampling: Sampling) -> str:
     answer = ""
     for token in engine.stream([prompt], [sampling]):
         answer += token.text
-        print(token.text, end="", flush=True)
+        print(printable(token.text), end="", flush=True)
     print()
     return answer
 

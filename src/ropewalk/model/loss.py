@@ -36,6 +36,8 @@ def linear_cross_entropy_plain(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
+    """Both gradients are ready when `forward` ends; `backward` only scales them by what comes from above."""
+
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor) -> tuple[Tensor, Tensor]:
         wants_gradients = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]

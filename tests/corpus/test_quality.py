@@ -72,7 +72,7 @@ def test_repeated_runs_agree_with_a_plain_count():
 
 def test_prose_passes_and_each_fault_is_named(prose):
     text = prose(1)
-    assert first_failure(text, "en", OPTIONS) is None
+    assert first_failure(measures(text, "en", OPTIONS)) is None
     broken = {
         "gopher_min_words": "Only a few words of the text.",
         "gopher_max_words": text * 200,
@@ -84,7 +84,7 @@ def test_prose_passes_and_each_fault_is_named(prose):
         ),
         "gopher_duplicate_paragraphs": "\n\n".join([text, *["An echo of the sea."] * 10]),
     }
-    assert {rule: getattr(first_failure(page, "en", OPTIONS), "rule", None) for rule, page in broken.items()} == {
+    assert {rule: getattr(first_failure(measures(page, "en", OPTIONS)), "rule", None) for rule, page in broken.items()} == {
         rule: rule for rule in broken
     }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 
 from ropewalk.engine.engine import Engine
 from ropewalk.engine.sampling import Sampling, choose
+from ropewalk.engine.stopping import StopStrings
 from ropewalk.model.config import portable
 from ropewalk.model.transformer import Transformer
 from ropewalk.runtime.errors import InputError, OptionError
@@ -44,8 +47,8 @@ def test_greedy_decoding_is_the_argmax_of_full_forward_passes(model, tokenizer):
     ids = list(prompt)
     for made, logprob in zip(generation.ids, generation.logprobs, strict=True):
         with torch.no_grad():
-            logprobs_V = model.logits(model(torch.tensor([ids])))[0, -1].log_softmax(-1)
-        logprobs_V[engine.banned] = -torch.inf
+            logits_V = model.logits(model(torch.tensor([ids])))[0, -1]
+        logprobs_V = logits_V.index_fill(0, engine.banned, -torch.inf).log_softmax(-1)
         assert made == logprobs_V.argmax().item()
         assert logprob == pytest.approx(logprobs_V[made].item(), abs=1e-4)
         ids.append(made)
@@ -134,3 +137,94 @@ def test_impossible_sampling_is_refused():
     for wrong in ({"max_tokens": 0}, {"max_tokens": 1, "top_p": 0.0}, {"max_tokens": 1, "temperature": -1.0}):
         with pytest.raises(OptionError, match="max_tokens must be"):
             Sampling(**wrong)
+
+
+def test_requests_join_and_leave_while_others_run(model, tokenizer):
+    engine = Engine(model, tokenizer, frozenset(), slots=2)  # nothing ends but by its length
+    prompts = [tokenizer.encode(text) for text in ("hemp", "the long rope", "tar")]
+    samplings = [Sampling(20, temperature=0.9, seed=seed) for seed in range(3)]
+    alone = [engine.generate([prompt], [sampling])[0].ids for prompt, sampling in zip(prompts, samplings, strict=True)]
+    made: dict[int, list[int]] = {7: [], 8: [], 9: []}
+
+    def step() -> None:
+        for token in engine.step():
+            made[token.request].append(token.id)
+
+    engine.submit(7, prompts[0], samplings[0])
+    step()
+    engine.submit(8, prompts[1], samplings[1])
+    engine.submit(9, prompts[2], samplings[2])  # waits: both slots are taken
+    step()
+    step()
+    assert made[9] == []
+    engine.cancel(7)
+    left = len(made[7])
+    step()
+    assert made[9]  # the freed slot was taken by the next step
+    while not engine.idle:
+        step()
+    assert made == {7: alone[0][:left], 8: alone[1], 9: alone[2]}
+
+
+def test_a_stream_that_is_left_leaves_the_engine_idle(model, tokenizer):
+    engine = new_engine(model, tokenizer, 1)
+    stream = engine.stream([tokenizer.encode("a")] * 3, [Sampling(20, seed=seed) for seed in range(3)])
+    next(stream)
+    assert not engine.idle
+    stream.close()
+    assert engine.idle
+
+
+def test_alternatives_are_the_most_probable_tokens(model, tokenizer):
+    engine = new_engine(model, tokenizer, 2)
+    prompt = tokenizer.encode("rope")
+    samplings = [Sampling(5, temperature=0, top_logprobs=4), Sampling(5, temperature=0)]
+    named, unnamed = [], []
+    for token in engine.stream([prompt, prompt], samplings):
+        (named, unnamed)[token.request].append(token)
+    assert [token.id for token in named] == [token.id for token in unnamed]
+    for token in named:
+        assert token.alternatives[0] == (token.id, token.logprob)
+        assert len(token.alternatives) == 4
+        logprobs = [logprob for _, logprob in token.alternatives]
+        assert logprobs == sorted(logprobs, reverse=True)
+        assert not {other for other, _ in token.alternatives} & set(engine.banned.tolist())
+    assert all(token.alternatives == () for token in unnamed)
+
+
+def test_a_stop_string_ends_the_text_wherever_tokens_cut_it(model, tokenizer):
+    engine = new_engine(model, tokenizer, 1)  # every token is a byte: all stop strings go across tokens
+    prompt = tokenizer.encode("ab")
+    whole = engine.generate([prompt], [Sampling(16, temperature=0)])[0]
+    text = whole.text
+    for start in range(1, len(text) - 3):
+        stop = text[start : start + 3]
+        stopped = engine.generate([prompt], [Sampling(16, temperature=0, stop=("never", stop))])[0]
+        assert stopped.text == text[: text.index(stop)]
+        assert stopped.finish == "stop"
+        assert stopped.ids == whole.ids[: len(stopped.ids)]
+    held = engine.generate([prompt], [Sampling(16, temperature=0, stop=(text[-2:] + "never",))])[0]
+    assert (held.text, held.finish) == (text, whole.finish)  # what only began like a stop string comes out at the end
+
+
+def test_stop_strings_are_found_as_a_whole_text_would_be_cut():
+    rng = random.Random(0)
+    for _ in range(2_000):
+        text = "".join(rng.choices("ab", k=12))
+        strings = ["".join(rng.choices("ab", k=rng.randint(1, 4))) for _ in range(2)]
+        stops = StopStrings(strings)
+        shown = ""
+        for character in text:
+            piece, met = stops.push(character)
+            shown += piece
+            if met:
+                break
+        else:
+            shown += stops.flush()
+        # The first string to be complete ends the text; of those complete together, the one that began first.
+        ends = [text.find(string) + len(string) for string in strings if string in text]
+        expected = text
+        if ends:
+            complete = text[: min(ends)]
+            expected = complete[: min(complete.find(string) for string in strings if string in complete)]
+        assert shown == expected

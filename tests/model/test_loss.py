@@ -27,6 +27,26 @@ def test_fused_loss_equals_plain(tokens):
         torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
 
 
+def test_an_objective_that_is_no_sum_of_losses_has_its_own_gradient():
+    """The square of every loss, with two ids that cannot be drawn: weights are the slope, twice the loss."""
+    torch.manual_seed(0)
+    hidden_ND = torch.randn(1300, 24, requires_grad=True)
+    head_VD = torch.randn(70, 24, requires_grad=True)
+    targets_N, barred = torch.randint(0, 60, (1300,)), torch.tensor([61, 69])
+    logits_NV = (hidden_ND @ head_VD.T).index_fill(1, barred, -torch.inf)
+    losses_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
+    losses_N.square().sum().backward()
+    expected = hidden_ND.grad, head_VD.grad
+    for function in (linear_cross_entropy, linear_cross_entropy_plain):
+        hidden_ND.grad = head_VD.grad = None
+        surrogate, found_N = function(hidden_ND, head_VD, targets_N, lambda losses_C, chunk: 2 * losses_C, barred=barred)
+        surrogate.backward()
+        torch.testing.assert_close(found_N, losses_N.detach(), atol=2e-5, rtol=1e-4)
+        for ours, theirs in zip((hidden_ND.grad, head_VD.grad), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=1e-4)
+    assert torch.equal(head_VD.grad[barred], torch.zeros(2, 24))
+
+
 def test_extreme_logits_stay_finite():
     hidden_ND = torch.tensor([[1e4], [-1e4]], requires_grad=True)
     head_VD = torch.tensor([[1.0], [-1.0], [0.0]])

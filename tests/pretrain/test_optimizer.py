@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
+import pytest
 import torch
 
 from ropewalk.model.config import portable
@@ -40,30 +42,55 @@ def train_steps(model: Transformer, optimizer: Optimizer, steps: range) -> list[
     return losses
 
 
-def new_pair() -> tuple[Transformer, Optimizer]:
+def new_pair(matrices: Literal["muon", "adamw"] = "muon") -> tuple[Transformer, Optimizer]:
     model = Transformer(portable(depth=1, vocabulary=50, context_tokens=16))
     model.initialize(0)
-    return model, Optimizer(model, RATES, weight_decay=0.1)
+    return model, Optimizer(model, RATES, weight_decay=0.1, matrices=matrices)
 
 
-def test_every_weight_moves_and_two_batches_are_learned_by_heart():
-    model, optimizer = new_pair()
+@pytest.mark.parametrize("matrices", ["muon", "adamw"])
+def test_every_weight_moves_and_two_batches_are_learned_by_heart(matrices):
+    model, optimizer = new_pair(matrices)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     losses = train_steps(model, optimizer, range(60))
     assert losses[-1] < 0.3 * losses[0]
     assert all(not torch.equal(before[name], weight) for name, weight in model.named_parameters())
 
 
-def test_state_restores_the_exact_path():
-    model, optimizer = new_pair()
+@pytest.mark.parametrize("matrices", ["muon", "adamw"])
+def test_state_restores_the_exact_path(matrices):
+    model, optimizer = new_pair(matrices)
     train_steps(model, optimizer, range(5))
     saved_model = {name: weight.clone() for name, weight in model.state_dict().items()}
     saved_state = {name: value.clone() for name, value in optimizer.state().items()}
     straight = train_steps(model, optimizer, range(5, 9))
-    other, other_optimizer = new_pair()
+    other, other_optimizer = new_pair(matrices)
     other.load_state_dict(saved_model)
     other_optimizer.load(saved_state)
     assert train_steps(other, other_optimizer, range(5, 9)) == straight
+
+
+def test_adamw_for_all_is_torchs_adamw_and_decays_matrices_alone():
+    model, optimizer = new_pair("adamw")
+    twin, _ = new_pair()
+    named = dict(twin.named_parameters())
+    in_blocks = [weight for name, weight in named.items() if name.startswith("model.layers.") and weight.ndim == 2]
+    others = [
+        {"params": [named["model.embed_tokens.weight"]], "lr": 0.1},
+        {"params": [named["lm_head.weight"]], "lr": 0.006},
+        {"params": [weight for weight in named.values() if weight.ndim == 1], "lr": 0.01},
+    ]
+    theirs = torch.optim.AdamW(
+        [*others, {"params": in_blocks, "lr": 0.02, "weight_decay": 0.1}], betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0
+    )
+    for step in range(3):
+        for weight, other in zip(model.parameters(), twin.parameters(), strict=True):
+            weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(step))
+            other.grad = weight.grad.clone()
+        optimizer.step(rate_fraction=1.0, momentum=0.9)
+        theirs.step()
+    for weight, other in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(weight, other, atol=1e-6, rtol=1e-5)
 
 
 def test_schedule_rises_stays_and_falls():

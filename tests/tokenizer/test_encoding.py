@@ -10,11 +10,14 @@ import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import documents
+from tests.tokenizer.foreign import FOREIGN_SPECIAL, write_foreign_tokenizer
 
 from ropewalk.runtime.errors import InputError
-from ropewalk.tokenizer.encoding import StreamingDecoder, Tokenizer, copy_files
-from ropewalk.tokenizer.files import read_ranks
+from ropewalk.tokenizer.encoding import StreamingDecoder, Tokenizer, _characters_with, copy_files
+from ropewalk.tokenizer.files import BYTE_ALPHABET, read_ranks
 from ropewalk.tokenizer.pattern import LONGEST_SPACE_CHARS, encodable_pieces
+from ropewalk.tokenizer.reading import check_merges
 from ropewalk.tokenizer.special import SPECIAL
 
 WEIRD = (
@@ -57,6 +60,16 @@ def gpt4(gpt4_folder) -> Tokenizer:
 @pytest.fixture(scope="module")
 def gpt4_reference(gpt4_folder) -> tiktoken.Encoding:
     return reference(gpt4_folder)
+
+
+@pytest.fixture(scope="module")
+def foreign_folder(tmp_path_factory, gpt2_folder):
+    return write_foreign_tokenizer(tmp_path_factory.mktemp("foreign") / "tokenizer", gpt2_folder)
+
+
+@pytest.fixture(scope="module")
+def foreign(foreign_folder) -> Tokenizer:
+    return Tokenizer.load(foreign_folder)
 
 
 def test_ids_are_those_of_tiktoken_and_round_trip(tokenizer_folder):
@@ -163,22 +176,90 @@ def test_a_model_folder_carries_its_tokenizer(tmp_path, gpt4_folder):
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "why"),
     [
-        lambda spec: spec.pop("model"),
-        lambda spec: spec.update(normalizer={"type": "NFC"}),
-        lambda spec: spec["pre_tokenizer"]["pretokenizers"].pop(),
-        lambda spec: spec["model"]["vocab"].update(the=7),
-        lambda spec: spec["added_tokens"].pop(0),
-        lambda spec: spec["model"].update(type="WordPiece"),
+        (lambda spec: spec.pop("model"), "damaged"),
+        (lambda spec: spec.update(normalizer={"type": "NFC"}), "changes text before"),
+        (lambda spec: spec["pre_tokenizer"]["pretokenizers"].pop(), "splits text"),
+        (lambda spec: spec["model"]["vocab"].update(the=7), "gaps or meet twice"),
+        (lambda spec: spec["added_tokens"].pop(0), "gaps or meet twice"),
+        (lambda spec: spec["added_tokens"][0].update(special=False), "not plainly special"),
+        (lambda spec: spec["added_tokens"][0].update(lstrip=True), "not plainly special"),
+        (lambda spec: spec["model"].update(type="WordPiece"), "not plain BPE"),
+        (lambda spec: spec["model"]["merges"].reverse(), "not in the order of its ids"),
+        (lambda spec: spec["model"]["merges"].pop(), "made by no merge"),
     ],
 )
-def test_other_tokenizers_are_refused(tmp_path, gpt4_folder, damage):
+def test_other_tokenizers_are_refused(tmp_path, gpt4_folder, damage, why):
     spec = json.loads((gpt4_folder / "tokenizer.json").read_text())
     damage(spec)
     (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
-    with pytest.raises(InputError, match="as ropewalk writes it"):
+    with pytest.raises(InputError, match=f"that ropewalk reads .*{why}"):
         Tokenizer.load(tmp_path)
+
+
+def test_a_split_pattern_that_is_none_is_refused(tmp_path, gpt4_folder):
+    spec = json.loads((gpt4_folder / "tokenizer.json").read_text())
+    spec["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(?<"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
+    with pytest.raises(InputError, match="split pattern that cannot be used"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_vocabulary_without_the_bytes_of_all_characters_is_refused(tmp_path, gpt4_folder):
+    spec = json.loads((gpt4_folder / "tokenizer.json").read_text())
+    vocab = spec["model"]["vocab"]
+    first, second = BYTE_ALPHABET[0x80], BYTE_ALPHABET[0]
+    vocab[first + second] = vocab.pop(first)  # a token that no text has, in its place
+    spec["model"]["merges"].append([first, second])
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
+    with pytest.raises(InputError, match="lacks bytes"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("left", [["a", "b"], ["b", "c"]])
+def test_merges_that_ids_would_not_make_are_found(tmp_path, left):
+    """'bc' comes before 'ab', so that 'abc' is never made of 'ab' and 'c'; made of 'a' and 'bc' it is."""
+    merges = [["b", "c"], ["a", "b"], ["ab", "c"] if left == ["a", "b"] else ["a", "bc"]]
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"model": {"merges": merges}}))
+    if left == ["a", "b"]:
+        with pytest.raises(InputError, match=r"merge of b'ab' and b'c'"):
+            check_merges(path)
+    else:
+        check_merges(path)
+
+
+def test_a_foreign_vocabulary_has_its_special_tokens_first(foreign):
+    assert [foreign.special[name] for name in FOREIGN_SPECIAL] == list(range(len(FOREIGN_SPECIAL)))
+    for text in (*WEIRD, *fuzz(500)):
+        ids = foreign.encode(text)
+        assert min(ids, default=99) >= len(FOREIGN_SPECIAL)
+        assert foreign.decode(ids) == text
+        assert int(foreign.bytes_per_token[ids].sum()) == len(text.encode())
+        assert foreign.encode_array(text).tolist() == ids
+
+
+def test_characters_that_a_vocabulary_lacks_become_replacement_characters(foreign):
+    assert foreign.decode(foreign.encode("a\x04b\x13")) == "a\ufffdb\ufffd"
+    assert foreign.decode(foreign.encode_array("\x03\x05")) == "\x03\x05"
+
+
+@pytest.mark.parametrize(
+    ("byte", "characters"),
+    [
+        (0x41, "AA"),
+        (0xC2, "\x80\xbf"),
+        (0xE0, "\u0800\u0fff"),
+        (0xF0, "\U00010000\U0003ffff"),
+        (0xF4, "\U00100000\U0010ffff"),
+    ],
+)
+def test_the_characters_that_a_byte_leads(byte, characters):
+    lacking = _characters_with({byte})
+    assert [bool(lacking.match(char)) for char in characters] == [True, True]
+    before, after = chr(ord(characters[0]) - 1), chr(min(ord(characters[1]) + 1, 0x10FFFF))
+    assert [bool(lacking.match(char)) for char in (before, after)] == [False, after == characters[1]]
 
 
 def test_no_tokenizer_there(tmp_path):
@@ -196,6 +277,18 @@ def test_tokenizers_reads_our_file_to_the_same_ids(tokenizer_folder):
     assert peer.get_vocab_size() == ours.vocabulary
     for text in (*WEIRD, *fuzz(1_500)):
         assert peer.encode(text, add_special_tokens=False).ids == ours.encode(text), repr(text)
+
+
+@pytest.mark.peer
+def test_tokenizers_reads_a_foreign_file_to_the_same_ids(foreign, foreign_folder):
+    import tokenizers
+
+    peer = tokenizers.Tokenizer.from_file(str(foreign_folder / "tokenizer.json"))
+    peer.encode_special_tokens = True
+    assert peer.get_vocab_size() == foreign.vocabulary
+    digits = [text.replace("a", " 1").replace("0", "  23") for text in fuzz(1_000)]
+    for text in (*WEIRD, *fuzz(2_000), *digits, *documents()[:100]):
+        assert peer.encode(text, add_special_tokens=False).ids == foreign.encode(text), repr(text)
 
 
 @pytest.mark.peer

@@ -23,7 +23,7 @@ class LineageOptions:
     pages: FlagCreatePairsOff[bool] = False
     """List the pages that the model had read by --step, a line each: page_id, a tab, the address."""
     step: int | None = None
-    """The training step up to which --pages lists; if not given, the last."""
+    """The step of pretraining up to which --pages lists; if not given, the last."""
 
 
 def run_lineage(options: LineageOptions) -> int:
@@ -43,8 +43,7 @@ def _print_pages(model: Artifact, step: int | None) -> None:
 
     if model.kind != "model":
         raise OptionError(f"ropewalk lineage: --pages needs a model, but {model.path} holds {model.kind}")
-    last = int(model.facts["steps"])
-    for page_id, url in pages_read(model.path, last if step is None else step):
+    for page_id, url in pages_read(model.path, step):
         print(f"{page_id}\t{one_line(url)}")
 
 

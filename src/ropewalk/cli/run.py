@@ -91,13 +91,12 @@ def rebuilt_steps(recipe: Recipe, named: Sequence[str]) -> frozenset[str]:
 def _check_kinds(recipe: Recipe) -> None:
     """Refuse a step that reads another kind than it can, before hours are spent on what comes first."""
     makes = {step.name: STAGE_VERBS[step.verb].load_stage().kind for step in recipe.steps}
-    outs = {step.out: step.name for step in recipe.steps}
     for step in recipe.steps:
         for field, mark in input_fields(type(step.options)).items():
             path = getattr(step.options, field)
             if path is None or mark.kind is None:
                 continue
-            source = outs.get(path)
+            source = maker(recipe, path)
             if source is None:
                 open_artifact(path, mark.kind)
             elif makes[source] != mark.kind:
@@ -106,12 +105,16 @@ def _check_kinds(recipe: Recipe) -> None:
                 )
 
 
+def maker(recipe: Recipe, path: Path | None) -> str | None:
+    """The step that makes `path`, or the artifact in which it lies; None where it is the user's own."""
+    return next((step.name for step in recipe.steps if path and path.is_relative_to(step.out)), None)
+
+
 def _plan(recipe: Recipe, rebuilt: frozenset[str]) -> list[Plan]:
     plans: dict[str, Plan] = {}
-    outs = {step.out: step.name for step in recipe.steps}
     for step in recipe.steps:
         unmade = {name for name, plan in plans.items() if plan.state != "standing"}
-        fields = {field: outs.get(getattr(step.options, field)) for field in input_fields(type(step.options))}
+        fields = {field: maker(recipe, getattr(step.options, field)) for field in input_fields(type(step.options))}
         pending = frozenset(field for field, source in fields.items() if source in unmade)
         state = "rebuild"
         if step.name not in rebuilt:

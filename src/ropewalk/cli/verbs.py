@@ -50,7 +50,16 @@ def _stage(name: str, summary: str, module: str, options: str, *, stage: str = "
 
 _GROUPS: dict[str, tuple[Verb, ...]] = {
     "The line, from pages to a report": (
+        _stage("atlas", "write a small web of real facts, to try the line on: -> site", "atlas", "AtlasOptions"),
         _stage("crawl", "fetch web pages, politely: sites -> pages (WARC)", "crawl", "CrawlOptions"),
+        _stage(
+            "classifier",
+            "learn to tell wanted pages from others: labels -> classifier",
+            "corpus",
+            "ClassifierOptions",
+            stage="CLASSIFIER",
+            suffix="_classifier",
+        ),
         _stage("corpus", "extract, filter and deduplicate: pages -> corpus (Parquet)", "corpus", "CorpusOptions"),
         _stage(
             "tokenizer",
@@ -69,6 +78,18 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             suffix="_tokenize",
         ),
         _stage("pretrain", "train a model: tokens -> model", "pretrain", "PretrainOptions"),
+        _stage(
+            "sft", "teach a model to answer: conversations -> model", "posttrain", "SftOptions", stage="SFT", suffix="_sft"
+        ),
+        _stage(
+            "grpo",
+            "reward a model for right answers: tasks -> model",
+            "posttrain",
+            "GrpoOptions",
+            stage="GRPO",
+            suffix="_grpo",
+        ),
+        _stage("index", "index the training pages: corpus and tokens -> index", "trace", "IndexOptions"),
         _stage("eval", "measure a model: model -> evaluation", "evaluate", "EvalOptions", stage="EVAL", suffix="_eval"),
         _stage(
             "report",
@@ -80,8 +101,17 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
         ),
     ),
     "Talking to a model": (
+        _stage(
+            "import",
+            "take in a model made elsewhere: GGUF or Hugging Face -> model",
+            "model",
+            "ImportOptions",
+            stage="IMPORT",
+            suffix="_import",
+        ),
         Verb("generate", "continue a text", "ropewalk.engine", "GenerateOptions", "run_generate"),
         Verb("chat", "talk in the terminal", "ropewalk.serve", "ChatOptions", "run_chat"),
+        Verb("serve", "an API as OpenAI's, and a chat page", "ropewalk.serve", "ServeOptions", "run_serve"),
     ),
     "Recipes": (
         Verb("init", "write a recipe for your own pages", "ropewalk.cli.init", "InitOptions", "run_init"),
@@ -96,6 +126,7 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             "VerifyOptions",
             "run_verify",
         ),
+        Verb("trace", "find the training pages that a text repeats", "ropewalk.trace.trace", "TraceOptions", "run_trace"),
         Verb("lineage", "follow an artifact back to its pages", "ropewalk.cli.lineage", "LineageOptions", "run_lineage"),
         Verb(
             "doctor",

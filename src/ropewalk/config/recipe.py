@@ -8,7 +8,7 @@ sites = ["http://127.0.0.1:8470/"]
 
 [corpus]
 stage = "corpus"
-pages = "pages"               # an input: an artifact made above, or a path
+pages = "pages"               # an input: an artifact made above, a file in one ("site/labels.jsonl"), or a path
 """
 
 from __future__ import annotations
@@ -99,9 +99,10 @@ def _step(
     reads = []
     for field in input_fields(options_class):
         reference = values.get(field)
-        if isinstance(reference, str) and reference in earlier:
-            reads.append(reference)
-            values[field] = str(earlier[reference].out)
+        named, _, file = reference.partition("/") if isinstance(reference, str) else ("", "", "")
+        if named in earlier:
+            reads.append(named)
+            values[field] = str(earlier[named].out / file)
         elif isinstance(reference, str) and not Path(reference).exists():
             made = ", ".join(earlier) or "none"
             raise OptionError(f"{where}: {field} = {reference!r} is neither a path nor made above (made above: {made})")

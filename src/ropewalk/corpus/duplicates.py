@@ -40,14 +40,23 @@ def band_hashes(text: str, *, bands: int, band_hashes: int) -> list[int]:
 
 def word_runs(text: str, *, length: int) -> np.ndarray:
     """Distinct hashes of all runs of `length` words, lower case; of the whole text if it is shorter."""
+    return np.unique(hash_runs(word_hashes(text), length=length))
+
+
+def word_hashes(text: str) -> np.ndarray:
+    """A hash for each word, lower case, in order."""
     words = split_words(text.lower())
-    hashes = np.fromiter(map(_word_hash, words), dtype=np.uint64, count=len(words))
-    size = min(length, len(words))
-    runs = np.zeros(max(1, len(words) - size + 1), dtype=np.uint64)
+    return np.fromiter(map(_word_hash, words), dtype=np.uint64, count=len(words))
+
+
+def hash_runs(hashes: np.ndarray, *, length: int) -> np.ndarray:
+    """A hash for each run of `length` words, in order; one for all of them if they are fewer."""
+    size = min(length, len(hashes))
+    runs = np.zeros(max(1, len(hashes) - size + 1), dtype=np.uint64)
     for offset in range(size):
         runs = runs * _MULTIPLIER + hashes[offset : offset + len(runs)]
         runs ^= runs >> np.uint64(29)
-    return np.unique(runs)
+    return runs
 
 
 @lru_cache(maxsize=200_000)

@@ -13,8 +13,9 @@ from ropewalk.corpus.decode import MAX_UNREADABLE_FRACTION, decode, unreadable_f
 from ropewalk.corpus.duplicates import band_hashes, text_hash
 from ropewalk.corpus.extract import Extracted, clean, extract
 from ropewalk.corpus.language import detect
-from ropewalk.corpus.quality import first_failure
 from ropewalk.corpus.records import Record
+from ropewalk.corpus.relevance import load_classifier
+from ropewalk.corpus.rules import apply_rules
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown")
@@ -36,6 +37,7 @@ class Row:
     text_bytes: int = 0
     language: str | None = None
     language_score: float | None = None
+    relevance: float | None = None
     date: date | None = None
     title: str | None = None
     text: str | None = None
@@ -63,9 +65,8 @@ def process(record: Record, options: CorpusOptions) -> Row:
         page = extract(decoded, max_nesting=options.max_nesting)
     if page.nesting is not None:
         return row.dropped("extract", "nesting", page.nesting, options.max_nesting)
-    row = replace(row, text=page.text, characters=len(page.text), text_bytes=len(page.text.encode()))
     modified = date.fromisoformat(record.last_modified) if record.last_modified else None
-    row = replace(row, title=page.title, date=modified)
+    row = replace(_with_text(row, page.text), title=page.title, date=modified)
     return _judged(row, page.text, options) if page.text.strip() else row.dropped("extract", "no_text")
 
 
@@ -81,15 +82,24 @@ def _readable(row: Row, record: Record, content_type: str, options: CorpusOption
     return row
 
 
+def _with_text(row: Row, text: str) -> Row:
+    return replace(row, text=text, characters=len(text), text_bytes=len(text.encode()))
+
+
 def _judged(row: Row, text: str, options: CorpusOptions) -> Row:
     language, score = detect(text, options.language_threshold)
     row = replace(row, language=language, language_score=round(score, 6))
     if (options.languages and language not in options.languages) or score < options.language_threshold:
         return row.dropped("language", f"language={language}", row.language_score, options.language_threshold)
-    if options.rules == "gopher":
-        failure = first_failure(text, language, options)
-        if failure is not None:
-            return row.dropped("quality", failure.rule, failure.value, failure.threshold)
+    text, failure = apply_rules(text, language, options)
+    row = _with_text(row, text)
+    if failure is not None:
+        return row.dropped("quality", failure.rule, failure.value, failure.threshold)
+    if options.classifier is not None:
+        relevance = load_classifier(options.classifier).score(text)
+        row = replace(row, relevance=relevance)
+        if relevance < options.min_relevance:
+            return row.dropped("relevance", "irrelevant", relevance, options.min_relevance)
     row = replace(row, text_hash=text_hash(text))
     if not options.near_duplicates:
         return row

@@ -8,7 +8,7 @@ lines, paragraphs and runs of words the first occurrence is not counted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,13 +38,13 @@ class Measure:
         return self.value >= self.threshold if self.bound == "least" else self.value <= self.threshold
 
 
-def first_failure(text: str, language: str, options: CorpusOptions) -> Measure | None:
-    """The first of Gopher's rules that the text breaks, or None."""
-    return next((measure for measure in measures(text, language, options) if not measure.passes), None)
+def first_failure(measures: Iterable[Measure]) -> Measure | None:
+    """The first rule that is broken, or None."""
+    return next((measure for measure in measures if not measure.passes), None)
 
 
 def measures(text: str, language: str, options: CorpusOptions) -> Iterator[Measure]:
-    """Every rule's measure, cheap ones first. Lazy: what stands after a failure need not be computed."""
+    """The measure of each of Gopher's rules, cheap ones first. Lazy: what stands after a failure need not be computed."""
     words = split_words(text)
     if not words:
         yield Measure("gopher_min_words", 0, max(1, options.min_words), "least")

@@ -1,6 +1,7 @@
 """Fetch pages over HTTP, politely, and keep them as WARC files.
 
-Reads: web sites, or folders of HTML which it serves to itself on loopback. Makes: an artifact of kind "pages":
+Reads: web sites, or folders of HTML which it serves to itself on loopback, an Atlas (kind "site") among them. Makes: an
+artifact of kind "pages":
 
     pages-00000.warc.gz   WARC 1.1, a gzip member per record, a `warcinfo` first and a `response` per page; the next
                           file begins past 1 GB. Payloads are decoded, and their headers say so as Common Crawl's do
@@ -22,7 +23,7 @@ from annotated_types import Ge, Gt, Lt
 
 from ropewalk import __version__
 from ropewalk.artifact import Artifact, Part
-from ropewalk.config import Estimate, NotContent, Stage, build_stage
+from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
 from ropewalk.runtime.errors import OptionError
 
 USER_AGENT = f"ropewalk/{__version__} (a research crawler; give your address with --user-agent)"
@@ -41,8 +42,13 @@ class CrawlOptions:
     """Folders of HTML to serve on loopback and crawl, by the first part of their address: python = "/usr/share/doc/...".
     Without sites, the crawl starts at each of them."""
 
+    site: Annotated[Path | None, Input("site")] = None
+    """An artifact made by 'ropewalk atlas' to serve on loopback and crawl, at the root of its host: its robots.txt
+    counts."""
+
     serve_port: Annotated[int, Gt(0), Lt(65536)] = 8470
-    """Loopback port for the folders in serve. It is part of the pages' addresses, so keep it between crawls."""
+    """Loopback port for the folders in serve, or for the site. It is part of the pages' addresses, so keep it between
+    crawls."""
 
     max_depth: Annotated[int, Ge(0)] = 20
     """Links followed from a seed, at most. 0 fetches the seeds alone."""
@@ -83,8 +89,10 @@ def run(options: CrawlOptions, *, out: Path, force: bool = False) -> Artifact:
         OptionError: no seeds, or one that is not an http address. MachineError: the port for `serve` is taken.
         InputError: a folder to serve is missing, or not a single page could be fetched.
     """
-    if not (options.sites or options.serve):
-        raise OptionError("ropewalk crawl: nothing to crawl, give --sites https://... or --serve NAME FOLDER")
+    if not (options.sites or options.serve or options.site):
+        raise OptionError("ropewalk crawl: nothing to crawl, give --sites https://..., --serve NAME FOLDER or --site DIR")
+    if options.site and options.serve:
+        raise OptionError("ropewalk crawl: site and serve would share an address, give one of them")
     _check_user_agent(options.user_agent)
 
     def make(part: Part) -> Mapping[str, Any]:
@@ -97,9 +105,9 @@ def run(options: CrawlOptions, *, out: Path, force: bool = False) -> Artifact:
 
 def estimate(options: CrawlOptions, amount: float = 0) -> Estimate:
     """Expect as many pages as allowed, of the size of documentation pages; hosts rest in parallel."""
-    hosts = max(1, len(set(options.sites))) if options.sites else 1
+    hosts = max(1, len(set(options.sites)))
     per_page_seconds = max(1 / PAGES_PER_SECOND, options.delay_seconds / hosts)
-    pages = options.max_pages
+    pages = min(options.max_pages, amount) if options.site and amount else options.max_pages
     return Estimate(seconds=pages * per_page_seconds, disk_bytes=pages * DISK_BYTES_PER_PAGE, amount=pages)
 
 

@@ -18,7 +18,7 @@ from ropewalk.crawl import CrawlOptions
 from ropewalk.crawl.fetch import Answer, Fetcher, new_session
 from ropewalk.crawl.ledger import FETCHED, Ledger, Row, read_ledger
 from ropewalk.crawl.links import find_links
-from ropewalk.crawl.site import check_folders, serving, site_url
+from ropewalk.crawl.site import ROOT, check_folders, serving, site_url
 from ropewalk.crawl.urls import host_of, normalise
 from ropewalk.crawl.warc import Place, WarcWriter, encode_response, page_id
 from ropewalk.runtime.errors import InputError, OptionError
@@ -76,6 +76,8 @@ class Frontier:
 def crawl(options: CrawlOptions, folder: Path) -> dict[str, Any]:
     """Crawl into `folder`, carrying on from what its ledger says. Returns the facts."""
     folders = check_folders(options.serve)
+    if options.site is not None:
+        folders = {ROOT: options.site.resolve() / "web"}
     frontier = Frontier(seeds_of(options), max_depth=options.max_depth)
     last, length_bytes = _replay(folder / LEDGER, frontier)
     info = {
@@ -106,7 +108,8 @@ def seeds_of(options: CrawlOptions) -> list[str]:
     Raises:
         OptionError: a site that is not an http address.
     """
-    sites = options.sites or tuple(site_url(name, options.serve_port) for name in options.serve)
+    served = [ROOT] if options.site is not None else list(options.serve)
+    sites = options.sites or tuple(site_url(name, options.serve_port) for name in served)
     seeds = {site: normalise(site) for site in sites}
     for site, seed in seeds.items():
         if seed is None:

@@ -18,6 +18,7 @@ from aiohttp import web
 from ropewalk.runtime.errors import InputError, MachineError, OptionError
 
 LOOPBACK = "127.0.0.1"
+ROOT = ""  # the name of a folder that is served as the whole host
 MEDIA_TYPES = {
     ".html": "text/html",
     ".htm": "text/html",
@@ -34,7 +35,7 @@ MEDIA_TYPES = {
 
 def site_url(name: str, port: int) -> str:
     """The address at which the folder called `name` is served."""
-    return f"http://{LOOPBACK}:{port}/{name}/"
+    return f"http://{LOOPBACK}:{port}/" + (f"{name}/" if name else "")
 
 
 def check_folders(folders: Mapping[str, str]) -> dict[str, Path]:
@@ -57,7 +58,7 @@ def check_folders(folders: Mapping[str, str]) -> dict[str, Path]:
 
 @asynccontextmanager
 async def serving(folders: Mapping[str, Path], port: int) -> AsyncIterator[None]:
-    """Serve `folders` inside the block.
+    """Serve `folders` inside the block, each below its name, or one alone at the root.
 
     Raises:
         MachineError: the port is taken.
@@ -70,7 +71,13 @@ async def serving(folders: Mapping[str, Path], port: int) -> AsyncIterator[None]
             raise web.HTTPNotFound
         return _answer(folders[name], request)
 
-    application.router.add_get("/{name}{path:(/.*)?}", answer)
+    async def answer_root(request: web.Request) -> web.StreamResponse:
+        return _answer(folders[ROOT], request)
+
+    if ROOT in folders:
+        application.router.add_get("/{path:.*}", answer_root)
+    else:
+        application.router.add_get("/{name}{path:(/.*)?}", answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -88,7 +95,7 @@ async def serving(folders: Mapping[str, Path], port: int) -> AsyncIterator[None]
 
 def _answer(root: Path, request: web.Request) -> web.StreamResponse:
     wanted = request.match_info["path"]
-    if not wanted:
+    if not wanted and request.path != "/":
         raise web.HTTPMovedPermanently(request.path + "/")
     try:
         path = (root / wanted.lstrip("/")).resolve(strict=True)
@@ -97,7 +104,7 @@ def _answer(root: Path, request: web.Request) -> web.StreamResponse:
     if not path.is_relative_to(root):
         raise web.HTTPNotFound
     if path.is_dir():
-        if not wanted.endswith("/"):
+        if not request.path.endswith("/"):
             raise web.HTTPMovedPermanently(quote(request.path) + "/")
         index = path / "index.html"
         if not index.is_file():

@@ -1,9 +1,12 @@
-"""The one inference engine: text from a model, for the terminal, evaluation and, later, rollouts and the server.
+"""The one inference engine: text from a model, for the terminal, evaluation, rollouts and the server.
 
 ropewalk generate --model runs/docs/model --prompt "To sort a list"
 
-engine     requests in slots, prefill and batched decode, streaming
-sampling   temperature, top-k, top-p, seeds
+engine      requests in slots: submit, step, cancel; generate and stream over them
+load        an engine from a model folder
+sampling    temperature, top-k, top-p, seeds
+stopping    strings that end a text
+confidence  how sure a model was of an answer
 """
 
 from __future__ import annotations

@@ -50,5 +50,6 @@ def _print_stream(engine: Engine, text: str, sampling: Sampling) -> int:
 
 
 def document_prompt(engine: Engine, text: str) -> list[int]:
-    """The ids of a document that begins with `text`, as in pretraining."""
-    return [engine.tokenizer.special[BOUNDARY], *engine.tokenizer.encode(text)]
+    """The ids of a document that begins with `text`, as in pretraining; a model made elsewhere may know no boundary."""
+    boundary = engine.tokenizer.special.get(BOUNDARY)
+    return [*([] if boundary is None else [boundary]), *engine.tokenizer.encode(text)]

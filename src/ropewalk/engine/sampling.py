@@ -1,6 +1,6 @@
 """Choose the next token.
 
-Shapes: B sequences, V vocabulary.
+Shapes: B sequences, C those of them whose distribution is cut, V vocabulary.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from ropewalk.runtime.errors import OptionError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one request chooses its tokens, and when it ends.
+    """How one request chooses its tokens, when it ends, and what is told of them.
 
     temperature: 0 is greedy. top_k: 0 is all. seed: decides every draw; two requests that should differ need two seeds.
+    stop: strings that end the text, before them. top_logprobs: how many of the most probable tokens to name beside each.
     """
 
     max_tokens: int
@@ -25,10 +26,14 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise OptionError(f"{self}: max_tokens must be >= 1, temperature >= 0, top_k >= 0 and top_p in (0, 1]")
+        if self.top_logprobs < 0 or not all(self.stop):
+            raise OptionError(f"{self}: top_logprobs must be >= 0, and no stop string may be empty")
 
 
 def choose(logits_BV: Tensor, samplings: list[Sampling], draws_B: Tensor) -> Tensor:
@@ -41,15 +46,23 @@ def choose(logits_BV: Tensor, samplings: list[Sampling], draws_B: Tensor) -> Ten
     temperature_B1 = torch.tensor([sampling.temperature for sampling in samplings])[:, None]
     if not temperature_B1.any():
         return greedy_B
-    top_k_B1 = torch.tensor([sampling.top_k or logits_BV.shape[1] for sampling in samplings])[:, None]
-    top_p_B1 = torch.tensor([sampling.top_p for sampling in samplings])[:, None]
-    scaled_BV = logits_BV / temperature_B1.clamp(min=1e-6)
-    sorted_BV, order_BV = scaled_BV.softmax(dim=1).sort(dim=1, descending=True, stable=True)
-    before_BV = sorted_BV.cumsum(dim=1) - sorted_BV
-    ranks_V = torch.arange(logits_BV.shape[1])
-    kept_BV = torch.where((ranks_V < top_k_B1) & ((before_BV < top_p_B1) | (ranks_V == 0)), sorted_BV, 0.0)
-    cumulative_BV = kept_BV.cumsum(dim=1)
-    places_B1 = torch.searchsorted(cumulative_BV, draws_B[:, None] * cumulative_BV[:, -1:], right=True)
-    last_kept_B1 = (kept_BV > 0).sum(dim=1, keepdim=True) - 1
-    sampled_B = order_BV.gather(1, places_B1.minimum(last_kept_B1))[:, 0]
+    weights_BV = (logits_BV / temperature_B1.clamp(min=1e-6)).softmax(dim=1)
+    sampled_B = _draw(weights_BV, draws_B)
+    cut_C = torch.tensor([sampling.top_k > 0 or sampling.top_p < 1 for sampling in samplings]).nonzero()[:, 0]
+    if len(cut_C):  # the others are spared the sort, which costs more than a small model's own step
+        sorted_CV, order_CV = weights_BV[cut_C].sort(dim=1, descending=True, stable=True)
+        top_k_C1 = torch.tensor([sampling.top_k or logits_BV.shape[1] for sampling in samplings])[cut_C, None]
+        top_p_C1 = torch.tensor([sampling.top_p for sampling in samplings])[cut_C, None]
+        before_CV = sorted_CV.cumsum(dim=1) - sorted_CV
+        ranks_V = torch.arange(logits_BV.shape[1])
+        kept_CV = torch.where((ranks_V < top_k_C1) & ((before_CV < top_p_C1) | (ranks_V == 0)), sorted_CV, 0.0)
+        sampled_B[cut_C] = order_CV.gather(1, _draw(kept_CV, draws_B[cut_C])[:, None])[:, 0]
     return torch.where(temperature_B1[:, 0] == 0, greedy_B, sampled_B)
+
+
+def _draw(weights_BV: Tensor, draws_B: Tensor) -> Tensor:
+    """Where each row's running sum passes its draw, (B,); never a column of weight 0, however sums and draws are rounded."""
+    sums_BV = weights_BV.cumsum(dim=1)
+    columns_B = torch.searchsorted(sums_BV, draws_B[:, None] * sums_BV[:, -1:], right=True)[:, 0]
+    last_B = ((weights_BV > 0) * torch.arange(weights_BV.shape[1])).amax(dim=1)
+    return columns_B.minimum(last_B)

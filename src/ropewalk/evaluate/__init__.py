@@ -1,12 +1,20 @@
-"""Evaluation and the report: what a model is worth beside plain baselines, on documents it never read.
+"""Evaluation and the report: what a model is worth beside plain baselines, on documents it never read and on questions.
 
 ropewalk eval   --model runs/docs/model --tokens runs/docs/tokens --corpus runs/docs/corpus --out runs/docs/evaluation
 ropewalk report --evaluation runs/docs/evaluation --out runs/docs/report
 
+measure       make an evaluation: evaluation.json, answers.jsonl
 ngram         the 5-gram baseline: modified Kneser-Ney over the same tokens
 compression   the xz baseline: what is left of a text when the compressor knows the training text
-measure       bits per byte by site, baselines, samples at fixed seeds -> evaluation.json
-report        one HTML page: funnel, curves, figures, samples, lineage
+questions     questions with known answers, and the one grader
+answers       put them to a model; the training pages that support what it answers
+scores        shares by group and relation, abstention, confidence, evidence
+shares        Wilson's interval, the area under the ROC curve
+truth         what each page of a web is known to be and to state
+filters       what became of every page, against that truth
+lineage       the artifacts behind an evaluation
+compare       two evaluations side by side
+report        one HTML page of all of it
 """
 
 from __future__ import annotations
@@ -19,21 +27,32 @@ from annotated_types import Ge, Gt
 
 from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, Stage, build_stage
+from ropewalk.runtime.errors import OptionError
 
-EVAL = Stage("eval", "evaluation", version=1, libraries=("torch",))
-REPORT = Stage("report", "report", version=1, libraries=("jinja2", "matplotlib"))
+EVAL = Stage("eval", "evaluation", version=2, libraries=("torch",))
+REPORT = Stage("report", "report", version=2, libraries=("jinja2", "matplotlib"))
 
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """Measure a model on the held-out documents of its corpus."""
+    """Measure a model on the held-out documents of its corpus, and on questions."""
 
     model: Annotated[Path, Input("model")]
-    """The model to measure."""
+    """The model to measure: pretrained, or trained further from there."""
     tokens: Annotated[Path, Input("tokens")]
-    """The tokens it was trained on, with the held-out ones."""
+    """The tokens it was pretrained on, with the held-out ones."""
     corpus: Annotated[Path, Input("corpus")]
     """The corpus these tokens were made from."""
+    questions: Annotated[Path | None, Input()] = None
+    """A JSONL file of questions to ask and grade, greedily."""
+    index: Annotated[Path | None, Input("index")] = None
+    """An index of that corpus: what is answered is looked up in the training pages."""
+    truth: Annotated[Path | None, Input()] = None
+    """A JSONL file that says of each page of the web whether it is worth keeping and what it states."""
+    answer_tokens: Annotated[int, Gt(0)] = 40
+    """Longest answer to a question, in tokens."""
+    untrained_questions: Annotated[int, Ge(0)] = 20
+    """Questions of each group that are put to the untrained model too, for comparison."""
     ngram_order: Annotated[int, Gt(1)] = 5
     """Order of the n-gram baseline."""
     baseline_tokens: Annotated[int, Gt(0)] = 25_000_000
@@ -43,7 +62,7 @@ class EvalOptions:
     samples_per_prompt: Annotated[int, Ge(0)] = 2
     """Continuations of each beginning, unedited, at seeds 0, 1, ..."""
     sample_tokens: Annotated[int, Gt(0)] = 120
-    """Length of a sample."""
+    """Length of a sample, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +71,42 @@ class ReportOptions:
 
     evaluation: Annotated[Path, Input("evaluation")]
     """The evaluation to show; the artifacts behind it are found through its lineage."""
+    other: Annotated[Path | None, Input("evaluation")] = None
+    """Another evaluation to compare it with: the tables of both, and the answers that differ."""
 
 
 def run_eval(options: EvalOptions, *, out: Path, force: bool = False) -> Artifact:
     """Measure a model into the artifact `out`.
 
     Raises:
-        ArtifactError: the tokens are not those of this model, or not of this corpus.
-        InputError: nothing is held out.
+        ArtifactError: model, tokens, corpus and index do not belong together.
+        InputError: nothing is held out, or a line of the questions or the truth is wrong.
+        OptionError: an index without questions.
     """
+    if options.index is not None and options.questions is None:
+        raise OptionError("ropewalk eval: an index is for looking up answers, give --questions too")
     from ropewalk.evaluate.measure import make_evaluation
 
     return build_stage(EVAL, options, out=out, force=force, make=lambda part: make_evaluation(options, part))
 
 
 def run_report(options: ReportOptions, *, out: Path, force: bool = False) -> Artifact:
-    """Write `index.html` into the artifact `out`: one file, nothing loaded from elsewhere."""
+    """Write `index.html` into the artifact `out`: one file, nothing loaded from elsewhere.
+
+    Raises:
+        ArtifactError: the evaluated model is gone.
+        InputError: two evaluations of which one asked no questions.
+    """
     from ropewalk.evaluate.report import make_report
 
     return build_stage(REPORT, options, out=out, force=force, make=lambda part: make_report(options, part))
 
 
 def estimate_eval(options: EvalOptions, amount: float) -> Estimate:
-    """`amount` is the model's parameters; the baselines take as long as a few minutes of text at 1 MB/s."""
-    return Estimate(seconds=60 + amount * 5e-6, disk_bytes=1e6)
+    """`amount` is the model's parameters; the baselines take as long as a few minutes of text at 1 MB/s, a few thousand
+    questions to a small model half a minute."""
+    asking_seconds = 30 * (options.questions is not None)
+    return Estimate(seconds=60 + asking_seconds + amount * 5e-6, disk_bytes=4e6)
 
 
 def estimate_report(options: ReportOptions, amount: float) -> Estimate:

@@ -1,172 +1,117 @@
-"""Measure a model: bits per byte by site beside two baselines, and samples at fixed seeds."""
+"""Make an evaluation: what the model is worth on held-out documents, what became of pages, how questions are answered."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
 
-from ropewalk.artifact import Part, open_artifact
-from ropewalk.corpus.reading import read_documents
+from ropewalk.artifact import Artifact, Part, open_artifact
 from ropewalk.engine.engine import Engine
-from ropewalk.engine.generate import document_prompt
 from ropewalk.engine.load import load_engine
-from ropewalk.engine.sampling import Sampling
 from ropewalk.evaluate import EvalOptions
-from ropewalk.evaluate.compression import primed_xz_bits_per_byte
-from ropewalk.evaluate.ngram import NgramModel
-from ropewalk.pretrain.held_out import DocumentLoss, document_losses, held_out_rows, total_bits_per_byte
-from ropewalk.runtime.errors import ArtifactError, InputError
-from ropewalk.runtime.progress import progress, say
-from ropewalk.tokenizer.shards import TokenReader
+from ropewalk.evaluate.answers import ANSWERS, Answer, ask, untrained, with_evidence, write_answers
+from ropewalk.evaluate.filters import filter_table, page_samples
+from ropewalk.evaluate.language import language_figures
+from ropewalk.evaluate.lineage import model_chain
+from ropewalk.evaluate.questions import Question, read_questions
+from ropewalk.evaluate.scores import grouped, question_figures
+from ropewalk.evaluate.truth import Truth, read_truth
+from ropewalk.runtime.errors import ArtifactError
+from ropewalk.runtime.progress import say
+from ropewalk.trace.index import Index
 
 EVALUATION = "evaluation.json"
-SAMPLE_TEMPERATURE, SAMPLE_TOP_P = 0.7, 0.95
 
 
 def make_evaluation(options: EvalOptions, part: Part) -> dict[str, Any]:
-    """Write evaluation.json and return its main figures as facts."""
-    _check_belonging(options)
-    reader = TokenReader(options.tokens)
-    rows = held_out_rows(reader)
-    if len(rows) == 0:
-        raise InputError(f"{options.tokens} holds out no document: make the corpus with a larger held_out_fraction")
+    """Write evaluation.json, and answers.jsonl where there are questions; return the main figures as facts."""
+    chain = _check_belonging(options)
+    questions = read_questions(options.questions) if options.questions else []
+    truth = read_truth(options.truth) if options.truth else None
     engine = load_engine(options.model)
-    losses = _model_losses(engine, reader, rows)
-    training = baseline_rows(reader, options.baseline_tokens)
-    ngram = _ngram_losses(engine, reader, training, rows, options.ngram_order)
-    figures = {
-        "documents": len(rows),
-        "bytes": sum(loss.text_bytes for loss in losses),
-        "bits_per_byte": {
-            "model": round(total_bits_per_byte(losses), 4),
-            f"kneser_ney_{options.ngram_order}_gram": round(total_bits_per_byte(ngram), 4),
-            "xz_primed": round(_xz(options, reader, training), 4),
-        },
-        "baseline_tokens": int(reader.documents["tokens"][training].sum(dtype=np.int64)),
-        "perplexity_per_token": round(math.exp(sum(x.nats for x in losses) / sum(x.tokens for x in losses)), 3),
-        "bits_per_byte_by_site": _by_site(options, reader, losses, ngram),
-        "samples": _samples(engine, options),
-    }
+    figures = language_figures(options, engine)
+    figures["pages"] = page_samples(options.corpus, truth)
+    if truth is not None:
+        figures["filter"] = filter_table(truth, options.corpus)
+    if questions:
+        answers = _answers(options, engine, questions, truth)
+        write_answers(answers, part.folder / ANSWERS)
+        asked_first = _first_of_groups(questions, options.untrained_questions)
+        at_first = ask(untrained(engine, chain[-1].options["seed"]), asked_first, max_tokens=options.answer_tokens)
+        figures["questions"] = question_figures(questions, answers, at_first)
     (part.folder / EVALUATION).write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    for name, value in figures["bits_per_byte"].items():
-        say(f"held-out bits per byte, {name.replace('_', ' ')}: {value:.3f}")
-    return {key: figures[key] for key in ("documents", "bytes", "bits_per_byte", "baseline_tokens", "perplexity_per_token")}
+    for line in headlines(figures):
+        say(line)
+    return _facts(figures)
 
 
-def _check_belonging(options: EvalOptions) -> None:
-    """Check that model, tokens and corpus belong together: only then is what is held out here unread by the model."""
-    model, tokens = open_artifact(options.model, "model"), open_artifact(options.tokens, "tokens")
-    if model.inputs["tokens"]["digest"] != tokens.digest:
-        raise ArtifactError(f"{options.model} was not trained on {options.tokens}: give the tokens it was trained on")
-    if tokens.inputs.get("corpus", {}).get("digest") != open_artifact(options.corpus, "corpus").digest:
-        raise ArtifactError(f"{options.tokens} were not made from {options.corpus}: give the corpus they were made from")
-
-
-def _model_losses(engine: Engine, reader: TokenReader, rows: np.ndarray) -> list[DocumentLoss]:
-    context = engine.model.config.context_tokens
-    losses = []
-    with progress("model on held-out documents", total=len(rows), unit="documents") as bar:
-        for start in range(0, len(rows), 16):
-            losses += document_losses(
-                engine.model,
-                reader,
-                rows[start : start + 16],
-                engine.tokenizer.bytes_per_token,
-                context_tokens=context,
-                stride_tokens=context // 2,
-            )
-            bar.advance(len(rows[start : start + 16]))
-    return losses
-
-
-def baseline_rows(reader: TokenReader, limit_tokens: int) -> np.ndarray:
-    """The training documents that the baselines read, in stored order: those of smallest page_id, within the limit.
-
-    At least one, however long.
-    """
-    train = np.flatnonzero(reader.documents["held_out"] == 0)
-    if reader.documents["tokens"][train].sum(dtype=np.int64) <= limit_tokens:
-        return train
-    by_page = train[np.argsort([bytes(page_id) for page_id in reader.documents["page_id"][train]], kind="stable")]
-    count = np.searchsorted(np.cumsum(reader.documents["tokens"][by_page], dtype=np.int64), limit_tokens, side="right")
-    return np.sort(by_page[: max(1, int(count))])
-
-
-def _ngram_losses(
-    engine: Engine, reader: TokenReader, training: np.ndarray, rows: np.ndarray, order: int
-) -> list[DocumentLoss]:
-    """The same documents under the n-gram baseline."""
-    known = np.concatenate([_document(reader, row) for row in training.tolist()])
-    model = NgramModel(known, order=order, vocabulary=engine.tokenizer.vocabulary)
-    losses = []
-    for row in rows:
-        document = _document(reader, row)
-        nats = -float(model.log_probabilities(document).sum())
-        text_bytes = int(engine.tokenizer.bytes_per_token[document].sum())
-        losses.append(DocumentLoss(int(row), nats, len(document) - 1, text_bytes))
-    return losses
-
-
-def _document(reader: TokenReader, row: int) -> np.ndarray:
-    entry = reader.documents[row]
-    return reader.read(int(entry["first_token"]), int(entry["tokens"]))
-
-
-def _xz(options: EvalOptions, reader: TokenReader, training: np.ndarray) -> float:
-    wanted = {bytes(page_id).hex() for page_id in reader.documents["page_id"][training]}
-    texts: dict[str, list[str]] = {"train": [], "held_out": []}
-    for batch in read_documents(options.corpus, columns=("text", "split", "page_id")):
-        rows = zip(*(batch[name].to_pylist() for name in ("text", "split", "page_id")), strict=True)
-        for text, split, page_id in rows:
-            if split == "held_out" or page_id in wanted:
-                texts[split].append(text)
-    known, held_out = ("\n".join(texts[split]).encode() for split in ("train", "held_out"))
-    return primed_xz_bits_per_byte(known, held_out)
-
-
-def _by_site(
-    options: EvalOptions, reader: TokenReader, losses: list[DocumentLoss], ngram: list[DocumentLoss]
-) -> dict[str, dict[str, float]]:
-    """Bits per byte by host and first folder of the URL, the largest sites first."""
-    sites = {}
-    for batch in read_documents(options.corpus, columns=("page_id", "url"), split="held_out"):
-        for page_id, url in zip(batch["page_id"].to_pylist(), batch["url"].to_pylist(), strict=True):
-            sites[page_id] = site_of(url)
-    grouped: dict[str, list[tuple[DocumentLoss, DocumentLoss]]] = defaultdict(list)
-    for loss, baseline in zip(losses, ngram, strict=True):
-        page_id = bytes(reader.documents[loss.row]["page_id"]).hex()
-        grouped[sites[page_id]].append((loss, baseline))
-    table = {}
-    for site, pairs in grouped.items():
-        table[site] = {
-            "documents": len(pairs),
-            "bytes": sum(loss.text_bytes for loss, _ in pairs),
-            "model": round(total_bits_per_byte([loss for loss, _ in pairs]), 4),
-            "ngram": round(total_bits_per_byte([baseline for _, baseline in pairs]), 4),
+def _facts(figures: dict[str, Any]) -> dict[str, Any]:
+    """The main figures, for the manifest."""
+    facts = {key: figures[key] for key in ("documents", "bytes", "bits_per_byte", "baseline_tokens", "perplexity_per_token")}
+    if asked := figures.get("questions"):
+        facts["questions"] = asked["asked"]
+        facts["accuracy"] = {row["group"]: row["accuracy"]["share"] for row in asked["groups"]}
+        facts["refused"] = {kind: asked["abstention"][kind]["share"] for kind in ("unanswerable", "answerable")}
+        facts["evidence"] = asked["evidence"] and {
+            name: asked["evidence"][name]["share"] for name in ("first_states_fact", "wrong_flagged", "right_flagged")
         }
-    return dict(sorted(table.items(), key=lambda item: -item[1]["bytes"])[:30])
+    if filtered := figures.get("filter"):
+        facts["filter"] = {name: filtered[name]["share"] for name in ("good_kept", "junk_dropped")}
+        facts["filter"]["disallowed_crawled"] = filtered["disallowed_crawled"]
+    return facts
 
 
-def site_of(url: str) -> str:
-    """Host and first folder: how pages are grouped for people."""
-    scheme, _, rest = url.rpartition("://")
-    host, *folders = rest.split("/")
-    return f"{host}/{folders[0]}" if scheme and len(folders) > 1 else host
-
-
-def _samples(engine: Engine, options: EvalOptions) -> list[dict[str, Any]]:
-    prompts, samplings, seeds = [], [], []
-    for prompt in options.prompts:
-        for seed in range(options.samples_per_prompt):
-            prompts.append(prompt)
-            seeds.append(seed)
-            samplings.append(Sampling(options.sample_tokens, SAMPLE_TEMPERATURE, 0, SAMPLE_TOP_P, seed))
-    generations = engine.generate([document_prompt(engine, prompt) for prompt in prompts], samplings)
-    return [
-        {"prompt": prompt, "seed": seed, "text": generation.text, "finish": generation.finish}
-        for prompt, seed, generation in zip(prompts, seeds, generations, strict=True)
+def headlines(figures: dict[str, Any]) -> list[str]:
+    """The main figures in words, a line each, for the terminal."""
+    lines = [
+        f"held-out bits per byte, {name.replace('_', ' ')}: {value:.3f}" for name, value in figures["bits_per_byte"].items()
     ]
+    if filtered := figures.get("filter"):
+        lines.append(f"good pages kept {_percent(filtered['good_kept'])}, junk dropped {_percent(filtered['junk_dropped'])}")
+    if asked := figures.get("questions"):
+        for row in asked["groups"]:
+            name = row["group"].replace("_", " ")
+            lines.append(f"questions, {name}: {_percent(row['accuracy'])} right, {row['wrong']} wrong")
+        if evidence := asked["evidence"]:
+            lines.append(
+                f"right answers whose first page states the fact {_percent(evidence['first_states_fact'])}, "
+                f"wrong ones flagged {_percent(evidence['wrong_flagged'])}"
+            )
+    return lines
+
+
+def _percent(share: dict[str, Any]) -> str:
+    return f"{share['share']:.1%} ({share['hits']} of {share['of']})" if share["of"] else "none"
+
+
+def _answers(options: EvalOptions, engine: Engine, questions: list[Question], truth: Truth | None) -> list[Answer]:
+    answers = ask(engine, questions, max_tokens=options.answer_tokens)
+    if options.index is None:
+        return with_evidence(answers, None, truth)
+    with Index.open(options.index) as index:
+        return with_evidence(answers, index, truth)
+
+
+def _first_of_groups(questions: list[Question], count: int) -> list[Question]:
+    """At most `count` questions of each group, spread evenly over it."""
+    chosen = []
+    for some in grouped(questions, lambda question: question.group).values():
+        places = np.linspace(0, len(some) - 1, min(count, len(some))).astype(int)
+        chosen += [some[place] for place in places]
+    return chosen
+
+
+def _check_belonging(options: EvalOptions) -> list[Artifact]:
+    """Check that all inputs belong together: only then is what is held out here unread by the model. Returns its chain."""
+    chain = model_chain(open_artifact(options.model, "model"))
+    tokens = open_artifact(options.tokens, "tokens")
+    corpus = open_artifact(options.corpus, "corpus")
+    if chain[-1].inputs.get("tokens", {}).get("digest") != tokens.digest:
+        raise ArtifactError(f"{chain[-1].path} was not trained on {options.tokens}: give the tokens it was trained on")
+    if tokens.inputs.get("corpus", {}).get("digest") != corpus.digest:
+        raise ArtifactError(f"{options.tokens} were not made from {options.corpus}: give the corpus they were made from")
+    if options.index and open_artifact(options.index, "index").inputs["corpus"]["digest"] != corpus.digest:
+        raise ArtifactError(f"{options.index} does not index {options.corpus}: give the index that was made from it")
+    return chain

@@ -30,7 +30,15 @@ def line_plot(series: Sequence[Series], *, x_label: str, y_label: str, top_quant
     with pyplot.rc_context({"svg.hashsalt": "ropewalk", "svg.fonttype": "none", "font.size": 10, "text.color": INK}):
         figure, axes = pyplot.subplots(figsize=(6.4, 3.2))
         for one, color in zip(series, (LINE, SECOND, "#5b8c5a", "#8a5ba8"), strict=False):
-            axes.plot(one.x, one.y, label=one.label, color=color, linewidth=1.2, linestyle="--" if one.dashed else "-")
+            axes.plot(
+                one.x,
+                one.y,
+                label=one.label,
+                color=color,
+                linewidth=1.2,
+                linestyle="--" if one.dashed else "-",
+                marker="o" if len(one.x) == 1 else "",
+            )
         if top_quantile is not None:
             ordered = sorted(value for one in series for value in one.y)
             axes.set_ylim(ordered[0] * 0.95, ordered[int(top_quantile * (len(ordered) - 1))])

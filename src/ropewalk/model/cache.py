@@ -10,18 +10,23 @@ from torch import Tensor
 
 from ropewalk.model.config import ModelConfig
 
+FIRST_TOKENS = 256
+
 
 class KeyValueCache:
     """Room for `slots` sequences of up to `capacity_tokens` each, float32, all layers.
+
+    Memory is taken as sequences grow, in doublings, up to the capacity: eight slots of SmolLM2's 8,192 tokens would take
+    3 GB at once, and few conversations come near.
 
     A slot is reused by starting again at position 0: what lies beyond a sequence's own length is never looked at.
     """
 
     def __init__(self, config: ModelConfig, *, slots: int, capacity_tokens: int) -> None:
-        shape = (config.layers, slots, config.key_value_heads, capacity_tokens, config.head_width)
-        self.k_LBGSK = torch.zeros(shape)
-        self.v_LBGSK = torch.zeros(shape)
         self.capacity_tokens = capacity_tokens
+        shape = (slots, config.key_value_heads, min(FIRST_TOKENS, capacity_tokens), config.head_width)
+        self.k_LBGSK = [torch.zeros(shape) for _ in range(config.layers)]
+        self.v_LBGSK = [torch.zeros(shape) for _ in range(config.layers)]
 
     def extend(
         self, layer: int, slots_B: Tensor, positions_BT: Tensor, k_BGTK: Tensor, v_BGTK: Tensor
@@ -31,7 +36,19 @@ class KeyValueCache:
         S is the longest length among these slots; shorter ones carry old values behind, for the mask to hide.
         """
         length = int(positions_BT.max()) + 1
+        assert length <= self.capacity_tokens, f"position {length - 1} lies beyond the cache's {self.capacity_tokens} tokens"
         rows_B1, columns_BT = slots_B[:, None], positions_BT
-        self.k_LBGSK[layer].transpose(1, 2)[rows_B1, columns_BT] = k_BGTK.transpose(1, 2)
-        self.v_LBGSK[layer].transpose(1, 2)[rows_B1, columns_BT] = v_BGTK.transpose(1, 2)
-        return self.k_LBGSK[layer, slots_B, :, :length], self.v_LBGSK[layer, slots_B, :, :length]
+        held = []
+        for cache_LBGSK, new_BGTK in ((self.k_LBGSK, k_BGTK), (self.v_LBGSK, v_BGTK)):
+            if length > cache_LBGSK[layer].shape[2]:
+                cache_LBGSK[layer] = self._grown(cache_LBGSK[layer], length)
+            cache_LBGSK[layer].transpose(1, 2)[rows_B1, columns_BT] = new_BGTK.transpose(1, 2)
+            held.append(cache_LBGSK[layer][slots_B, :, :length])
+        return held[0], held[1]
+
+    def _grown(self, old_BGSK: Tensor, length: int) -> Tensor:
+        """The same with room for `length` positions or more: the next power of two, as far as the capacity allows."""
+        B, G, S, K = old_BGSK.shape
+        new_BGSK = old_BGSK.new_zeros(B, G, min(1 << (length - 1).bit_length(), self.capacity_tokens), K)
+        new_BGSK[:, :, :S] = old_BGSK
+        return new_BGSK

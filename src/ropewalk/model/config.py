@@ -13,9 +13,10 @@ HEAD_WIDTH = 64
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The `portable` decoder: RoPE, RMSNorm before each block, QK-norm, SwiGLU, grouped queries, no biases.
+    """The decoder: RoPE, RMSNorm before each block, SwiGLU, grouped queries, no biases.
 
-    Widths are in units of activations, `context_tokens` is the longest sequence trained on.
+    Widths are in units of activations, `context_tokens` is the longest sequence trained on. `qk_norm` is what sets Qwen3's
+    shape, which the `portable` one is, from Llama's.
     """
 
     vocabulary: int
@@ -29,6 +30,7 @@ class ModelConfig:
     rope_theta: float = 10_000.0
     norm_epsilon: float = 1e-6
     tied_head: bool = False
+    qk_norm: bool = True
 
     def __post_init__(self) -> None:
         if self.query_heads % self.key_value_heads:
@@ -50,10 +52,14 @@ class ModelConfig:
         return 6.0 * self.matrix_parameters + scores
 
     def to_hugging_face(self) -> dict[str, Any]:
-        """The same shape as a Qwen3 `config.json`."""
+        """The same shape as a `config.json` of Qwen3, or of Llama without QK-norm."""
+        if self.qk_norm:
+            names, last = ("Qwen3ForCausalLM", "qwen3"), {"use_sliding_window": False}
+        else:
+            names, last = ("LlamaForCausalLM", "llama"), {"mlp_bias": False}
         return {
-            "architectures": ["Qwen3ForCausalLM"],
-            "model_type": "qwen3",
+            "architectures": [names[0]],
+            "model_type": names[1],
             "vocab_size": self.vocabulary,
             "hidden_size": self.width,
             "num_hidden_layers": self.layers,
@@ -69,60 +75,67 @@ class ModelConfig:
             "hidden_act": "silu",
             "attention_bias": False,
             "attention_dropout": 0.0,
-            "use_sliding_window": False,
+            **last,
             "dtype": "float32",
         }
 
     @classmethod
     def from_hugging_face(cls, config: Mapping[str, Any], *, where: str) -> ModelConfig:
-        """Read a Qwen3 `config.json`.
+        """Read a `config.json` of Qwen3 or Llama.
 
         Raises:
-            InputError: another architecture, or one of Qwen3's variations that this decoder does not have.
+            InputError: another architecture, or one of their variations that this decoder does not have.
         """
-        if config.get("model_type") != "qwen3":
-            raise InputError(f"{where} describes a {config.get('model_type')!r} model; this ropewalk reads 'qwen3' folders")
-        if config.get("attention_bias") or config.get("use_sliding_window"):
-            raise InputError(f"{where} asks for attention biases or sliding windows, which this ropewalk does not have yet")
+        kind = config.get("model_type")
+        if kind not in ("qwen3", "llama"):
+            raise InputError(f"{where} describes a {kind!r} model; this ropewalk reads 'llama' and 'qwen3' folders")
+        if any(config.get(key) for key in ("attention_bias", "mlp_bias", "use_sliding_window")):
+            raise InputError(f"{where} asks for biases or sliding windows, which this ropewalk does not have yet")
+        if config.get("hidden_act", "silu") != "silu":
+            raise InputError(f"{where} asks for the activation {config['hidden_act']!r}, but this ropewalk has silu alone")
         rope = config.get("rope_parameters") or {}
         if rope.get("rope_type", "default") != "default" or config.get("rope_scaling"):
             raise InputError(f"{where} asks for scaled rotary positions, which this ropewalk does not have yet")
         try:
+            width, heads = config["hidden_size"], config["num_attention_heads"]
             return cls(
                 vocabulary=config["vocab_size"],
-                width=config["hidden_size"],
+                width=width,
                 layers=config["num_hidden_layers"],
-                query_heads=config["num_attention_heads"],
-                key_value_heads=config["num_key_value_heads"],
-                head_width=config["head_dim"],
+                query_heads=heads,
+                key_value_heads=config.get("num_key_value_heads") or heads,
+                head_width=config["head_dim"] if kind == "qwen3" else config.get("head_dim") or width // heads,
                 feed_forward_width=config["intermediate_size"],
                 context_tokens=config["max_position_embeddings"],
                 rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10_000.0))),
                 norm_epsilon=config["rms_norm_eps"],
-                tied_head=config["tie_word_embeddings"],
+                tied_head=config.get("tie_word_embeddings", False),
+                qk_norm=kind == "qwen3",
             )
         except KeyError as error:
             raise InputError(f"{where} lacks {error.args[0]!r}: it is not a whole config.json") from None
 
 
-def portable(*, depth: int, vocabulary: int, context_tokens: int, width: int | None = None) -> ModelConfig:
+def portable(
+    *, depth: int, vocabulary: int, context_tokens: int, width: int | None = None, head_width: int = HEAD_WIDTH
+) -> ModelConfig:
     """Derive a `portable` shape from its depth: width 64 a layer (nanochat's rule), heads of 64, half as many for keys.
 
     The feed-forward width is 8/3 of the width, the parameters of a plain 4x MLP (Shazeer 2020), rounded up to 64.
     """
     width = width or HEAD_WIDTH * depth
-    if width % HEAD_WIDTH:
+    if width % head_width:
         raise OptionError(
-            f"width {width} is not a multiple of the head width {HEAD_WIDTH}: take {-(-width // HEAD_WIDTH) * HEAD_WIDTH}"
+            f"width {width} is not a multiple of the head width {head_width}: take {-(-width // head_width) * head_width}"
         )
-    query_heads = width // HEAD_WIDTH
+    query_heads = width // head_width
     return ModelConfig(
         vocabulary=vocabulary,
         width=width,
         layers=depth,
         query_heads=query_heads,
         key_value_heads=query_heads // 2 if query_heads % 2 == 0 else query_heads,
-        head_width=HEAD_WIDTH,
+        head_width=head_width,
         feed_forward_width=-(-8 * width // 3 // 64) * 64,
         context_tokens=context_tokens,
     )

@@ -6,6 +6,7 @@ Shapes: N flattened tokens, D model width, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,24 +15,38 @@ from torch import Tensor
 CHUNK_TOKENS = 512  # 512 x 8,192 float32 logits are 16.8 MB: the fastest of 256, 512 and 2,048 on 2 cores
 
 
-def linear_cross_entropy(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor) -> tuple[Tensor, Tensor]:
+Weights = Tensor | Callable[[Tensor, slice], Tensor]
+"""A weight for each token (N,), or a function (losses of a chunk, where the chunk lies in N) -> its weights."""
+
+
+def linear_cross_entropy(
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights: Weights, *, barred: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy of `hidden @ head.T` against `targets`, chunk by chunk.
 
     Returns the weighted sum of the tokens' losses (a scalar, differentiable) and the plain loss of each token in nats (N,),
-    without gradient. Give weights of 1/N for a mean, and 0 where a token must not be learned.
+    without gradient. Give weights of 1/N for a mean, and 0 where a token must not be learned. Where the objective is no sum
+    of losses, a policy's for example, give the function that takes the losses to the objective's slope at each of them: the
+    gradient is then the objective's.
 
     The gradients are computed in the forward pass while a chunk's logits are at hand: nothing of size N x V is kept.
+
+    barred: ids that have no probability, because what drew the targets never draws them.
     """
     if not torch.is_grad_enabled():  # inside `forward` it always looks disabled, so it has to be asked here
         hidden_ND, head_VD = hidden_ND.detach(), head_VD.detach()
-    return _LinearCrossEntropy.apply(hidden_ND, head_VD, targets_N, weights_N)  # pyright: ignore[reportReturnType]
+    return _LinearCrossEntropy.apply(hidden_ND, head_VD, targets_N, weights, barred)  # pyright: ignore[reportReturnType]
 
 
 def linear_cross_entropy_plain(
-    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights: Weights, *, barred: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The plain twin of `linear_cross_entropy`: all logits at once, autograd's gradients."""
-    losses_N = torch.nn.functional.cross_entropy(hidden_ND @ head_VD.T, targets_N, reduction="none")
+    logits_NV = hidden_ND @ head_VD.T
+    if barred is not None:
+        logits_NV = logits_NV.index_fill(1, barred, -torch.inf)
+    losses_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
+    weights_N = weights if isinstance(weights, Tensor) else weights(losses_N.detach(), slice(0, len(targets_N)))
     return (losses_N * weights_N).sum(), losses_N.detach()
 
 
@@ -39,19 +54,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """Both gradients are ready when `forward` ends; `backward` only scales them by what comes from above."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights_N: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights: Weights, barred: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         wants_gradients = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        losses_N = torch.empty_like(weights_N)
+        losses_N, weights_N = torch.empty_like(hidden_ND[:, 0]), torch.empty_like(hidden_ND[:, 0])
         d_hidden_ND = torch.empty_like(hidden_ND) if wants_gradients else None
         d_head_VD = torch.zeros_like(head_VD) if wants_gradients else None
         for start in range(0, len(targets_N), CHUNK_TOKENS):
             chunk = slice(start, start + CHUNK_TOKENS)
             targets_C1 = targets_N[chunk, None]
             logits_CV = hidden_ND[chunk] @ head_VD.T
+            if barred is not None:
+                logits_CV.index_fill_(1, barred, -torch.inf)
             logits_CV -= logits_CV.amax(dim=1, keepdim=True)
             at_target_C1 = logits_CV.gather(1, targets_C1)
             sums_C1 = logits_CV.exp_().sum(dim=1, keepdim=True)
             losses_N[chunk] = (sums_C1.log() - at_target_C1)[:, 0]
+            weights_N[chunk] = weights[chunk] if isinstance(weights, Tensor) else weights(losses_N[chunk], chunk)
             if d_hidden_ND is not None and d_head_VD is not None:
                 # d loss / d logits = (softmax - one-hot of the target) x weight, built where the exponentials stand.
                 weights_C1 = weights_N[chunk, None]
@@ -67,7 +87,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         d_loss = gradients[0]
         d_hidden_ND, d_head_VD = ctx.saved_tensors
-        return d_hidden_ND * d_loss, d_head_VD * d_loss, None, None
+        return d_hidden_ND * d_loss, d_head_VD * d_loss, None, None, None
 
 
 def bits_per_byte(total_nats: float, total_bytes: int) -> float:

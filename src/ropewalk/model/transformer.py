@@ -1,4 +1,4 @@
-"""The decoder. Parameter names are those of Hugging Face's Qwen3, so a state dict needs no translation.
+"""The decoder. Parameter names are those of Hugging Face's Qwen3 and Llama, so a state dict needs no translation.
 
 Shapes: B batch, T time, S time of keys, D model width, F feed-forward width, H query heads, G key/value heads,
 K head width, V vocabulary, L layers, N flattened tokens.
@@ -39,6 +39,16 @@ def rotate(x_BHTK: Tensor, cos_B1TK: Tensor, sin_B1TK: Tensor) -> Tensor:
     return x_BHTK * cos_B1TK + torch.cat((-second, first), dim=-1) * sin_B1TK
 
 
+def documents_mask(documents_BT: Tensor) -> Tensor:
+    """Which positions see which where a row holds several documents, boolean (B, 1, T, T).
+
+    `documents_BT` numbers each position's document within its row; a position sees itself and what is left of it there.
+    """
+    T = documents_BT.shape[1]
+    same_BTS = documents_BT[:, :, None] == documents_BT[:, None, :]
+    return (same_BTS & torch.ones(T, T, dtype=torch.bool, device=documents_BT.device).tril())[:, None]
+
+
 def attend(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, *, mask_B1TS: Tensor | None = None) -> Tensor:
     """Mix each position with those before it. Returns (B, H, T, K).
 
@@ -52,7 +62,7 @@ def attend(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, *, mask_B1TS: Tensor 
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with normalised queries and keys (Henry et al. 2020)."""
+    """Grouped-query attention, with queries and keys normalised (Henry et al. 2020) where the configuration says so."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -62,10 +72,12 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(D, G * K, bias=False)
         self.v_proj = nn.Linear(D, G * K, bias=False)
         self.o_proj = nn.Linear(H * K, D, bias=False)
-        self.q_norm = RMSNorm(K, config.norm_epsilon)
-        self.k_norm = RMSNorm(K, config.norm_epsilon)
+        self.q_norm = RMSNorm(K, config.norm_epsilon) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(K, config.norm_epsilon) if config.qk_norm else nn.Identity()
 
-    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], memory: Memory | None) -> Tensor:
+    def forward(
+        self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], memory: Memory | None, mask_B1TS: Tensor | None
+    ) -> Tensor:
         """Attend within `x_BTD`, or, with a memory, to all that its slots hold as well. Returns (B, T, D)."""
         B, T, _ = x_BTD.shape
         q_BHTK = self.q_proj(x_BTD).view(B, T, self.heads, self.head_width).transpose(1, 2)
@@ -74,19 +86,18 @@ class Attention(nn.Module):
         q_BHTK = rotate(self.q_norm(q_BHTK), *angles)
         k_BGTK = rotate(self.k_norm(k_BGTK), *angles)
         if memory is None:
-            mixed_BHTK = attend(q_BHTK, k_BGTK, v_BGTK)
+            mixed_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask_B1TS=mask_B1TS)
         else:
             k_BGSK, v_BGSK = memory.extend(k_BGTK, v_BGTK)
-            mixed_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, mask_B1TS=memory.mask_B1TS)
+            mixed_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, mask_B1TS=mask_B1TS)
         return self.o_proj(mixed_BHTK.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
 
 
 class Memory:
     """One layer's view of the cache during a forward pass."""
 
-    def __init__(self, cache: KeyValueCache, layer: int, slots_B: Tensor, positions_BT: Tensor, mask_B1TS: Tensor) -> None:
+    def __init__(self, cache: KeyValueCache, layer: int, slots_B: Tensor, positions_BT: Tensor) -> None:
         self.cache, self.layer, self.slots_B, self.positions_BT = cache, layer, slots_B, positions_BT
-        self.mask_B1TS = mask_B1TS
 
     def extend(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
         return self.cache.extend(self.layer, self.slots_B, self.positions_BT, k_BGTK, v_BGTK)
@@ -115,8 +126,14 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.width, config.norm_epsilon)
         self.mlp = FeedForward(config)
 
-    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], memory: Memory | None = None) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), angles, memory)
+    def forward(
+        self,
+        x_BTD: Tensor,
+        angles: tuple[Tensor, Tensor],
+        memory: Memory | None = None,
+        mask_B1TS: Tensor | None = None,
+    ) -> Tensor:
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), angles, memory, mask_B1TS)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
 
 
@@ -148,11 +165,13 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None = None,
         slots_B: Tensor | None = None,
         positions_BT: Tensor | None = None,
+        documents_BT: Tensor | None = None,
     ) -> Tensor:
         """Read token ids and return the hidden states (B, T, D).
 
         With a cache, row b continues the sequence in slot `slots_B[b]` at `positions_BT[b]`, which also see what the slot
-        holds before them. Without one, every row is a sequence of its own from position 0.
+        holds before them. Without one, every row is a sequence of its own from position 0, or several that do not see
+        each other: `documents_BT` numbers them, and `positions_BT` counts from 0 in each.
         """
         B, T = ids_BT.shape
         if positions_BT is None:
@@ -162,13 +181,15 @@ class Transformer(nn.Module):
         if cache is not None:
             S = int(positions_BT.max()) + 1
             mask_B1TS = (torch.arange(S) <= positions_BT[..., None])[:, None]
+        elif documents_BT is not None:
+            mask_B1TS = documents_mask(documents_BT)
         x_BTD = self.model.embed_tokens(ids_BT)
         for index, block in enumerate(self.model.layers):
             memory = None
             if cache is not None:
-                assert slots_B is not None and mask_B1TS is not None
-                memory = Memory(cache, index, slots_B, positions_BT, mask_B1TS)
-            x_BTD = block(x_BTD, angles, memory)
+                assert slots_B is not None
+                memory = Memory(cache, index, slots_B, positions_BT)
+            x_BTD = block(x_BTD, angles, memory, mask_B1TS)
         return self.model.norm(x_BTD)
 
     def logits(self, hidden: Tensor) -> Tensor:

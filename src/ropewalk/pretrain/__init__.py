@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
 from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, Stage, build_stage
+
+if TYPE_CHECKING:
+    from ropewalk.model.config import ModelConfig
 
 STAGE = Stage("pretrain", "model", version=1, libraries=("numpy", "torch"))
 
@@ -29,10 +32,18 @@ class PretrainOptions:
     """The tokens artifact to learn from."""
     tokenizer: Annotated[Path, Input("tokenizer")]
     """The tokenizer that made the tokens; its files are copied into the model's folder."""
+    conversations: Annotated[Path | None, Input("tokens")] = None
+    """Conversations as tokens to mix in, made with the same tokenizer: a model that learns from the start how it will be
+    asked can answer about what only its pages told it."""
+    conversation_fraction: Annotated[float, Gt(0), Lt(1)] = 0.15
+    """Fraction of the rows that come from the conversations, if there are any; only what the assistant says is learned of
+    them."""
     depth: Annotated[int, Gt(0)] = 4
     """Layers. Width (64 a layer), heads and the feed-forward width follow from it."""
     width: Annotated[int, Gt(0)] | None = None
-    """Model width, if not 64 a layer; a multiple of 64."""
+    """Model width, if not 64 a layer; a multiple of the head width."""
+    head_width: Annotated[int, Gt(0), MultipleOf(2)] = 64
+    """Width of an attention head. Narrower ones make more of them, which a small model is short of."""
     context_tokens: Annotated[int, Ge(8)] = 512
     """Longest sequence the model reads."""
     batch_rows: Annotated[int, Gt(0)] = 8
@@ -68,7 +79,7 @@ def run(options: PretrainOptions, *, out: Path, force: bool = False) -> Artifact
     """Train a model into the artifact `out`.
 
     Raises:
-        ArtifactError: the tokens were not made with this tokenizer, or what stands at `out` differs.
+        ArtifactError: the tokens or the conversations were not made with this tokenizer, or what stands at `out` differs.
         OptionError: a shape that does not work out.
     """
     from ropewalk.pretrain.run import make_model
@@ -78,18 +89,33 @@ def run(options: PretrainOptions, *, out: Path, force: bool = False) -> Artifact
 
 def estimate(options: PretrainOptions, amount: float) -> Estimate:
     """Training time from the model's FLOPs, at 25 GFLOP/s a core as measured with compiled blocks."""
-    from ropewalk.model.config import portable
     from ropewalk.runtime.machine import cores
 
     vocabulary = 8192  # the tokenizer is not made yet; the head is the smaller part
-    shape = portable(depth=options.depth, vocabulary=vocabulary, context_tokens=options.context_tokens, width=options.width)
+    shape = shape_of(options, vocabulary)
     parameters = shape.matrix_parameters + vocabulary * shape.width
     seconds = options.train_tokens * shape.training_flops_per_token / (25e9 * cores())
     return Estimate(seconds + 30, disk_bytes=5.0 * 4 * parameters, amount=parameters)
 
 
-def pages_read(model: Path, step: int) -> Iterator[tuple[str, str]]:
-    """The pages that a model had read by `step`, in reading order: (page_id, URL), repeated when read again."""
+def shape_of(options: PretrainOptions, vocabulary: int) -> ModelConfig:
+    """The shape that these options ask for."""
+    from ropewalk.model.config import portable
+
+    return portable(
+        depth=options.depth,
+        vocabulary=vocabulary,
+        context_tokens=options.context_tokens,
+        width=options.width,
+        head_width=options.head_width,
+    )
+
+
+def pages_read(model: Path, step: int | None) -> Iterator[tuple[str, str]]:
+    """The pages that a model had read by `step` of pretraining, by its end if None, in reading order: (page_id, URL).
+
+    A page that was read again is repeated.
+    """
     from ropewalk.pretrain.replay import pages_read as replay
 
     yield from replay(model, step)

@@ -1,6 +1,8 @@
 """The one training loop: steps, metrics, atomic checkpoints, exact resume.
 
-Shapes: B rows, T context tokens, N = B x T flattened tokens, D model width, V vocabulary.
+Stages differ in what a step reads and how its loss is made: they give the loop a function for that, `learn`.
+
+Shapes: B rows, T context tokens, N tokens to be learned, D model width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -24,12 +27,21 @@ from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain.optimizer import Optimizer
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.machine import can_compile
 from ropewalk.runtime.metrics import Metrics, read_metrics
 from ropewalk.runtime.progress import progress, say
-from ropewalk.tokenizer.order import Batch
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a forward and backward pass gave: the loss, the tokens it is counted in (read, or sampled), figures to log."""
+
+    loss: float
+    tokens: int
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,17 +57,23 @@ def train(
     optimizer: Optimizer,
     schedule: Schedule,
     *,
-    batch: Callable[[int], Batch],
+    learn: Callable[[int], Learned],
     part: Part,
     evaluate: Callable[[], Mapping[str, float]],
     evaluate_every_steps: int,
-    step_tokens: int,
+    step_size: int = 1,
+    unit: str = "steps",
+    steps_together: int = 1,
 ) -> Trained:
     """Train `model` in place for `schedule.steps` steps, from the part's last checkpoint if there is one.
 
     Args:
-        batch: what a step reads, a pure function of the step.
+        learn: leaves a step's gradients in the weights. A pure function of the weights and the step, so that a resumed
+            run does what an undisturbed one would have done.
         evaluate: figures worth logging every `evaluate_every_steps` steps and at the end; must not change any state.
+        step_size: how far a step moves the progress bar, in `unit`.
+        steps_together: take checkpoints only after whole groups of so many steps, because `learn` may keep something
+            from the first step of a group to its last.
     """
     checkpoint = part.scratch / CHECKPOINT
     first_step = _restore(checkpoint, model, optimizer)
@@ -63,29 +81,32 @@ def train(
     title = f"train {sum(weight.numel() for weight in model.parameters()) / 1e6:.1f}M"
     with (
         Metrics(part.logs, resumed_at_step=first_step) as metrics,
-        progress(title, total=schedule.steps * step_tokens, unit="tokens", done=first_step * step_tokens) as bar,
+        progress(title, total=schedule.steps * step_size, unit=unit, done=first_step * step_size) as bar,
     ):
         for step in range(first_step, schedule.steps):
             started = time.monotonic()
-            loss, gradient_norm = _step(model, optimizer, schedule, step, batch(step))
-            if not math.isfinite(loss + gradient_norm):
+            learned = learn(step)
+            gradient_norm = _update(model, optimizer, schedule, step)
+            if not math.isfinite(learned.loss + gradient_norm):
                 raise InputError(
-                    f"training diverged at step {step}: the loss is {loss}, the gradient's norm {gradient_norm}; "
+                    f"training diverged at step {step}: the loss is {learned.loss}, the gradient's norm {gradient_norm}; "
                     "lower the learning rates, the matrices' first, and start over with --force"
                 )
-            last_loss = loss
+            last_loss = learned.loss
             seconds = time.monotonic() - started
             figures = {
-                "train/loss": loss,
+                "train/loss": learned.loss,
                 "train/gradient_norm": gradient_norm,
                 "train/learning_rate_fraction": schedule.rate_fraction(step),
-                "train/tokens_per_second": step_tokens / seconds,
+                "train/tokens_per_second": learned.tokens / seconds,
+                **learned.figures,
             }
             if (step + 1) % evaluate_every_steps == 0 or step + 1 == schedule.steps:
                 figures.update(evaluate())
             metrics.log(step, figures)
-            bar.advance(step_tokens, note=f"loss {loss:.3f}")
-            if time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS or step + 1 == schedule.steps:
+            bar.advance(step_size, note=f"loss {learned.loss:.3f}")
+            due = time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS and (step + 1) % steps_together == 0
+            if due or step + 1 == schedule.steps:
                 _save(checkpoint, model, optimizer, step + 1)
                 saved_at = time.monotonic()
     if first_step == schedule.steps:
@@ -93,19 +114,56 @@ def train(
     return Trained(schedule.steps, last_loss)
 
 
-def _step(model: Transformer, optimizer: Optimizer, schedule: Schedule, step: int, batch: Batch) -> tuple[float, float]:
-    """One forward, backward and update. Returns the mean loss in nats and the norm of the whole gradient."""
-    mask_N = torch.from_numpy(batch.mask_BT.reshape(-1)).float()
-    weights_N = mask_N / mask_N.sum().clamp(min=1)  # a batch without a target to learn has loss 0, not NaN
-    hidden_BTD = model(torch.from_numpy(batch.ids_BT))
-    loss, _ = linear_cross_entropy(
-        hidden_BTD.flatten(0, 1), model.lm_head.weight, torch.from_numpy(batch.targets_BT).flatten(), weights_N
+@dataclass(frozen=True)
+class Rows:
+    """Rows of ids int64 (B, T), the tokens that follow them, and which of those count.
+
+    positions_BT, documents_BT: where a row holds several sequences, as `Transformer.forward` takes them; document -1 is
+    padding.
+    """
+
+    ids_BT: np.ndarray
+    targets_BT: np.ndarray
+    mask_BT: np.ndarray
+    positions_BT: np.ndarray | None = None
+    documents_BT: np.ndarray | None = None
+
+    @property
+    def tokens(self) -> int:
+        """How many ids there are, without padding."""
+        return self.ids_BT.size if self.documents_BT is None else int(np.count_nonzero(self.documents_BT >= 0))
+
+
+def states_and_targets(model: Transformer, rows: Rows) -> tuple[Tensor, Tensor]:
+    """Read the rows; return the hidden states before the targets that count (N, D), and these targets (N,)."""
+    hidden_BTD = model(
+        torch.from_numpy(rows.ids_BT),
+        positions_BT=None if rows.positions_BT is None else torch.from_numpy(rows.positions_BT),
+        documents_BT=None if rows.documents_BT is None else torch.from_numpy(rows.documents_BT),
     )
+    hidden_ND, targets_N = hidden_BTD.flatten(0, 1), torch.from_numpy(rows.targets_BT).flatten()
+    if rows.mask_BT.all():
+        return hidden_ND, targets_N
+    # The head is a third of a small model's work: spare it what nobody learns.
+    counted_N = torch.from_numpy(np.flatnonzero(rows.mask_BT))
+    return hidden_ND[counted_N], targets_N[counted_N]
+
+
+def learn_rows(model: Transformer, rows: Rows) -> Learned:
+    """Leave the gradient of the mean loss over the rows' targets in the weights, in nats; 0 where no target counts."""
+    hidden_ND, targets_N = states_and_targets(model, rows)
+    weights_N = torch.full((len(targets_N),), 1 / max(1, len(targets_N)))
+    loss, _ = linear_cross_entropy(hidden_ND, model.lm_head.weight, targets_N, weights_N)
     loss.backward()
+    return Learned(loss.item(), rows.tokens)
+
+
+def _update(model: Transformer, optimizer: Optimizer, schedule: Schedule, step: int) -> float:
+    """Apply the gradients that lie in the weights. Returns the norm they had, all together."""
     gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     optimizer.step(rate_fraction=schedule.rate_fraction(step), momentum=schedule.momentum(step))
-    return loss.item(), norm.item()
+    return norm.item()
 
 
 def _save(path: Path, model: Transformer, optimizer: Optimizer, step: int) -> None:
@@ -144,6 +202,12 @@ def _named(model: Transformer) -> dict[str, Tensor]:
 
 
 def compile_blocks(model: Transformer) -> None:
-    """Compile the code that all blocks share, once: seconds instead of minutes for the whole model."""
+    """Compile the code that all blocks share, once: seconds instead of minutes for the whole model.
+
+    Without a C++ compiler they stay as they are, and it says so.
+    """
+    if not can_compile():
+        say("no C++ compiler with Python's headers here, so blocks are not compiled: about two thirds of the speed")
+        return
     for block in model.model.layers:
         block.compile(dynamic=False)

@@ -1,4 +1,4 @@
-"""Muon for the matrices inside blocks, AdamW for the embedding, the head and the norms.
+"""Muon for the matrices inside blocks, AdamW for the embedding, the head and the norms; or AdamW for all.
 
 Shapes: N matrices of one shape, R rows, C columns.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -51,29 +52,29 @@ def orthogonalize(matrices_NRC: Tensor) -> Tensor:
 class Optimizer:
     """Both optimizers behind one `step`, with a state that is a flat dictionary of tensors."""
 
-    def __init__(self, model: Transformer, rates: LearningRates, *, weight_decay: float) -> None:
+    def __init__(
+        self, model: Transformer, rates: LearningRates, *, weight_decay: float, matrices: Literal["muon", "adamw"] = "muon"
+    ) -> None:
+        """Take `model`'s weights over.
+
+        matrices: what moves the matrices inside blocks. A model that was trained with AdamW is tuned with AdamW: Muon
+            moves every direction of a matrix by the same amount, also those that its training had left alone.
+        """
         self.rates, self.weight_decay = rates, weight_decay
-        self.by_shape: dict[tuple[int, ...], list[tuple[str, Tensor]]] = defaultdict(list)
-        groups: list[tuple[float, list[Tensor]]] = []
-        self.adamw_names: list[str] = []
+        kinds: dict[str, list[tuple[str, Tensor]]] = {kind: [] for kind in ("embedding", "head", "norm", "matrix")}
         for name, weight in model.named_parameters():
-            if name.startswith("model.layers.") and weight.ndim == 2:
+            kinds[_kind(name, weight)].append((name, weight))
+        self.by_shape: dict[tuple[int, ...], list[tuple[str, Tensor]]] = defaultdict(list)
+        if matrices == "muon":
+            for name, weight in kinds.pop("matrix"):
                 self.by_shape[tuple(weight.shape)].append((name, weight))
-        for rate, chosen in (
-            (rates.embedding, {"model.embed_tokens.weight"}),
-            (rates.head, {"lm_head.weight"}),
-            (rates.norm, {name for name, weight in model.named_parameters() if weight.ndim == 1}),
-        ):
-            named = [(name, weight) for name, weight in model.named_parameters() if name in chosen]
-            self.adamw_names += [name for name, _ in named]
-            groups.append((rate, [weight for _, weight in named]))
-        self.adamw = torch.optim.AdamW(
-            [{"params": weights, "lr": rate, "peak": rate} for rate, weights in groups if weights],
-            betas=(0.8, 0.95),
-            eps=1e-10,
-            weight_decay=0.0,
-            fused=True,
-        )
+        self.adamw_names = [name for named in kinds.values() for name, _ in named]
+        groups = []
+        for kind, named in kinds.items():
+            if named:  # a tied model has no head of its own
+                rate, decay = getattr(rates, kind), weight_decay if kind == "matrix" else 0.0
+                groups.append({"params": [weight for _, weight in named], "lr": rate, "peak": rate, "weight_decay": decay})
+        self.adamw = torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-10, fused=True)
         self.momentum = {shape: torch.zeros(len(named), *shape) for shape, named in self.by_shape.items()}
 
     @torch.no_grad()
@@ -113,6 +114,13 @@ class Optimizer:
         keys = ("step", "exp_avg", "exp_avg_sq")
         state = {index: {key: tensors[f"adamw.{name}.{key}"] for key in keys} for index, name in enumerate(self.adamw_names)}
         self.adamw.load_state_dict({**self.adamw.state_dict(), "state": state})
+
+
+def _kind(name: str, weight: Tensor) -> str:
+    """Which of the learning rates a weight takes."""
+    if name in ("model.embed_tokens.weight", "lm_head.weight"):
+        return "head" if name.startswith("lm_head") else "embedding"
+    return "norm" if weight.ndim == 1 else "matrix"
 
 
 def _gradient(weight: Tensor) -> Tensor:

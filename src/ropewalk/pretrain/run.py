@@ -9,33 +9,36 @@ import torch
 
 from ropewalk.artifact import Part, open_artifact
 from ropewalk.model.checkpoint import save_model
-from ropewalk.model.config import portable
 from ropewalk.model.transformer import Transformer
-from ropewalk.pretrain import PretrainOptions
+from ropewalk.pretrain import PretrainOptions, shape_of
 from ropewalk.pretrain.held_out import document_losses, held_out_rows, total_bits_per_byte
-from ropewalk.pretrain.loop import compile_blocks, train
+from ropewalk.pretrain.loop import Learned, Rows, compile_blocks, learn_rows, train
 from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.runtime.errors import ArtifactError
-from ropewalk.runtime.machine import can_compile
-from ropewalk.runtime.progress import say
 from ropewalk.runtime.seeds import derive_seed
 from ropewalk.tokenizer.encoding import Tokenizer, copy_files
-from ropewalk.tokenizer.order import ReadingOrder
+from ropewalk.tokenizer.order import reading_order
 from ropewalk.tokenizer.shards import TokenReader
 from ropewalk.tokenizer.special import BOUNDARY, PAD, TURN_END
 
 
 def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
     """Train, save the folder, and return the facts."""
-    tokens = open_artifact(options.tokens, "tokens")
-    if tokens.inputs["tokenizer"]["digest"] != open_artifact(options.tokenizer, "tokenizer").digest:
-        raise ArtifactError(
-            f"{options.tokens} was not made with {options.tokenizer}: give the tokenizer that made these tokens"
-        )
+    maker = open_artifact(options.tokenizer, "tokenizer").digest
+    for path in filter(None, (options.tokens, options.conversations)):
+        if open_artifact(path, "tokens").inputs["tokenizer"]["digest"] != maker:
+            raise ArtifactError(f"{path} was not made with {options.tokenizer}: give the tokenizer that made these tokens")
     tokenizer = Tokenizer.load(options.tokenizer)
     reader = TokenReader(options.tokens)
-    order = ReadingOrder(reader, seed=options.seed, rows=options.batch_rows, context_tokens=options.context_tokens)
+    order = reading_order(
+        reader,
+        options.conversations and TokenReader(options.conversations),
+        fraction=options.conversation_fraction,
+        seed=options.seed,
+        rows=options.batch_rows,
+        context_tokens=options.context_tokens,
+    )
     model = _new_model(options, tokenizer.vocabulary)
     schedule = Schedule(
         steps=-(-options.train_tokens // order.step_tokens),
@@ -60,15 +63,20 @@ def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
         )
         return {"held_out/bits_per_byte": total_bits_per_byte(list(losses))}
 
+    def learn(step: int) -> Learned:
+        batch = order.batch(step)
+        return learn_rows(model, Rows(batch.ids_BT, batch.targets_BT, batch.mask_BT))
+
     trained = train(
         model,
         Optimizer(model, _rates(options), weight_decay=options.weight_decay),
         schedule,
-        batch=order.batch,
+        learn=learn,
         part=part,
         evaluate=held_out,
         evaluate_every_steps=options.evaluate_every_steps,
-        step_tokens=order.step_tokens,
+        step_size=order.step_tokens,
+        unit="tokens",
     )
     special = tokenizer.special
     stop_ids = [special[BOUNDARY], special[TURN_END]]
@@ -79,22 +87,19 @@ def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "steps": trained.steps,
         "tokens_read": trained.steps * order.step_tokens,
-        "epochs": round(trained.steps * order.step_tokens / order.epoch_tokens, 3),
+        "epochs": round(order.epochs(trained.steps), 3),
         "last_loss": trained.last_loss,
         "held_out_bits_per_byte": held_out().get("held_out/bits_per_byte"),
-        "conversations": "conversations" in tokens.inputs,
+        "conversations": options.conversations is not None or "conversations" in open_artifact(options.tokens).inputs,
         "shape": {"layers": model.config.layers, "width": model.config.width, "context_tokens": model.config.context_tokens},
     }
 
 
 def _new_model(options: PretrainOptions, vocabulary: int) -> Transformer:
-    config = portable(depth=options.depth, vocabulary=vocabulary, context_tokens=options.context_tokens, width=options.width)
-    model = Transformer(config)
+    model = Transformer(shape_of(options, vocabulary))
     model.initialize(derive_seed("weights", options.seed))
-    if options.compile == "auto" and can_compile():
+    if options.compile == "auto":
         compile_blocks(model)
-    elif options.compile == "auto":
-        say("no C++ compiler with Python's headers here, so blocks are not compiled: about two thirds of the speed")
     return model
 
 

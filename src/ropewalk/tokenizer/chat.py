@@ -1,9 +1,12 @@
-"""The one chat format: messages to ids and loss mask. Trainers, evaluation and servers all render here.
+"""The one chat renderer: messages to ids and loss mask. Trainers, evaluation and servers all render here.
+
+Our own models read one format:
 
     <|endoftext|><|im_start|>user\\nHello<|im_end|>\\n<|im_start|>assistant\\nHi there<|im_end|>\\n
                                                                           ^^^^^^^^^^^^^^^^^^ learned
 
-Special tokens are put in by id and text is encoded apart from them, so nothing a user writes becomes one.
+A model made elsewhere is spoken to by the template in its folder (`template.py`). Either way special tokens are put in by
+id and text is encoded apart from them, so nothing a user writes becomes one.
 """
 
 from __future__ import annotations
@@ -12,10 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict, cast, get_args
 
+import numpy as np
+
 from ropewalk.runtime.errors import InputError
 from ropewalk.tokenizer.encoding import Tokenizer
+from ropewalk.tokenizer.files import ChatTemplate
 from ropewalk.tokenizer.pattern import well_formed
 from ropewalk.tokenizer.special import BOUNDARY, TURN_END, TURN_START
+from ropewalk.tokenizer.template import Stretch, stretches
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -37,7 +44,14 @@ class Rendered:
 
 
 def render(tokenizer: Tokenizer, messages: Sequence[Message]) -> Rendered:
-    """Render a whole conversation, boundary first. Learned are the assistant's words and the end of its turns."""
+    """Render a whole conversation, boundary first. Learned are the assistant's words and the end of its turns.
+
+    Raises:
+        InputError: the model was taught no conversations, or its own template refuses this one.
+    """
+    template = _template(tokenizer)
+    if not template.ours:
+        return _render_by_template(tokenizer, template, messages, open_answer=False)
     special = tokenizer.special
     ids, loss_mask = [special[BOUNDARY]], [0]
     newline = tokenizer.encode("\n")
@@ -51,8 +65,50 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message]) -> Rendered:
 
 
 def render_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """The ids after which an assistant speaks: the conversation and the opening of its turn."""
+    """The ids after which an assistant speaks: the conversation and the opening of its turn. Raises as `render` does."""
+    template = _template(tokenizer)
+    if not template.ours:
+        return _render_by_template(tokenizer, template, messages, open_answer=True).ids
     return [*render(tokenizer, messages).ids, *_opening(tokenizer, "assistant")]
+
+
+def _template(tokenizer: Tokenizer) -> ChatTemplate:
+    if tokenizer.chat_template is None:
+        raise InputError(
+            "this model has no chat template, so it was taught no conversations: let it continue a text instead"
+        )
+    return tokenizer.chat_template
+
+
+def _render_by_template(
+    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Message], *, open_answer: bool
+) -> Rendered:
+    """The same by a template made elsewhere: each stretch between special tokens is encoded whole, as its trainers did."""
+    whole = [{**message, "content": tokenizer.representable(message["content"])} for message in messages]
+    ids: list[int] = []
+    loss_mask: list[int] = []
+    learned = False
+    for part in stretches(template, whole, special=tokenizer.special, open_answer=open_answer):
+        if isinstance(part, int):
+            ids.append(part)
+            loss_mask.append(int(learned))
+            learned = False
+        else:
+            encoded = tokenizer.encode(part.text)
+            ids += encoded
+            loss_mask += _spoken_mask(tokenizer, part, encoded)
+            learned = part.ends_spoken
+    return Rendered(ids, loss_mask)
+
+
+def _spoken_mask(tokenizer: Tokenizer, stretch: Stretch, ids: Sequence[int]) -> list[int]:
+    """1 for each token with something in it that an assistant says."""
+    edges = np.cumsum([0, *tokenizer.bytes_per_token[list(ids)]])
+    mask = np.zeros(len(ids), dtype=np.int64)
+    for first, last in stretch.spoken:
+        begin, end = len(stretch.text[:first].encode()), len(stretch.text[:last].encode())
+        mask |= (begin < edges[1:]) & (edges[:-1] < end)
+    return mask.tolist()
 
 
 def _opening(tokenizer: Tokenizer, role: str) -> list[int]:

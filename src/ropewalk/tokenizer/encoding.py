@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import codecs
-import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tiktoken
 
 from ropewalk.runtime.errors import InputError
-from ropewalk.tokenizer.files import TOKENIZER_FILES, TOKENIZER_JSON, bytes_of
+from ropewalk.tokenizer.files import OWN_TEMPLATE, TOKENIZER_FILES, TOKENIZER_JSON, ChatTemplate, read_chat_template
 from ropewalk.tokenizer.pattern import encodable_pieces, well_formed
+from ropewalk.tokenizer.reading import read_vocabulary
+
+NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
 
 
 class Tokenizer:
@@ -24,62 +26,67 @@ class Tokenizer:
     vocabulary: ids are 0 .. vocabulary - 1.
     special: id of each special token. `encode` never yields one, whatever the text says.
     bytes_per_token: int32 by id, 0 for special tokens.
+    chat_template: how its model was taught to read a conversation; None for one that was not taught. See `chat`.
     """
 
-    def __init__(self, tokens: Sequence[bytes], *, pattern: str, special: Mapping[str, int]) -> None:
-        """Take byte and BPE tokens in rank order; the ids of `special` follow them."""
-        ranks = {token: rank for rank, token in enumerate(tokens)}
+    def __init__(
+        self,
+        tokens: Sequence[bytes],
+        *,
+        pattern: str,
+        special: Mapping[str, int],
+        chat_template: ChatTemplate | None = OWN_TEMPLATE,
+    ) -> None:
+        """Take byte and BPE tokens in rank order; they have the ids that `special` leaves free, in this order."""
+        self.vocabulary = len(tokens) + len(special)
+        free = sorted(set(range(self.vocabulary)) - set(special.values()))
+        assert len(free) == len(tokens), "two special tokens share an id, or one lies outside"
+        ranks = dict(zip(tokens, free, strict=True))
         assert len(ranks) == len(tokens), "two tokens have the same bytes"
-        assert sorted(special.values()) == list(range(len(tokens), len(tokens) + len(special))), "special ids do not follow"
         # tiktoken knows the special tokens and is never allowed one. (Told of none, it encodes to numpy 1.6 times slower.)
         self._bpe = tiktoken.Encoding("ropewalk", pat_str=pattern, mergeable_ranks=ranks, special_tokens=dict(special))
-        self._tokens = [*tokens, *(name.encode() for name in sorted(special, key=special.__getitem__))]
-        self.vocabulary = len(self._tokens)
+        self._lacking = _characters_with(set(range(256)) - {token[0] for token in tokens if len(token) == 1})
+        names = {index: name.encode() for name, index in special.items()}
+        shown = {**{index: token for token, index in ranks.items()}, **names}
+        self._tokens = [shown[index] for index in range(self.vocabulary)]
         self.special = dict(special)
-        self.bytes_per_token = np.array([*map(len, tokens), *([0] * len(special))], dtype=np.int32)
+        self.bytes_per_token = np.array([0 if i in names else len(shown[i]) for i in range(self.vocabulary)], dtype=np.int32)
+        self.chat_template = chat_template
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
         """Read the tokenizer in a folder, a tokenizer artifact or a model that carries the files.
 
         Raises:
-            InputError: there is none, or it is not one of ours: byte-level BPE with one split pattern.
+            InputError: there is none, or one that tiktoken's merging would not give the ids of.
         """
         path = Path(folder) / TOKENIZER_JSON
+        tokens, pattern, special = read_vocabulary(path)
+        template = read_chat_template(Path(folder))
         try:
-            return cls._from_json(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise InputError(f"there is no {TOKENIZER_JSON} in {folder}: give a tokenizer or a model folder") from None
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError, RecursionError):
+            return cls(tokens, pattern=pattern, special=special, chat_template=template)
+        except ValueError as error:  # tiktoken's
             raise InputError(
-                f"{path} is not a byte-level BPE tokenizer as ropewalk writes it: make one with 'ropewalk tokenizer'"
+                f"{path} has a split pattern that cannot be used ({error}): make one, or take another model"
             ) from None
-
-    @classmethod
-    def _from_json(cls, described: Mapping[str, Any]) -> Tokenizer:
-        split, byte_level = described["pre_tokenizer"]["pretokenizers"]
-        model = described["model"]
-        whole = described["normalizer"] is None and not model.get("ignore_merges") and split["behavior"] == "Isolated"
-        if not whole or byte_level["use_regex"] or byte_level["add_prefix_space"] or model["type"] != "BPE":
-            raise ValueError
-        ids = model["vocab"]
-        if sorted(ids.values()) != list(range(len(ids))):
-            raise ValueError
-        tokens = [bytes_of(shown) for shown in sorted(ids, key=ids.__getitem__)]
-        special = {added["content"]: added["id"] for added in described["added_tokens"]}
-        return cls(tokens, pattern=split["pattern"]["Regex"], special=special)
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text: equal to tiktoken's `encode_ordinary`, without its abort on a million spaces."""
         ids: list[int] = []
-        for piece in encodable_pieces(well_formed(text)):
+        for piece in encodable_pieces(self.representable(text)):
             ids += self._bpe.encode_ordinary(piece)
         return ids
 
     def encode_array(self, text: str) -> np.ndarray:
         """The ids of a text as uint32. Leaves Python's lock while it works, so threads can share a tokenizer."""
-        pieces = [self._bpe.encode_to_numpy(piece, disallowed_special=()) for piece in encodable_pieces(well_formed(text))]
+        whole = encodable_pieces(self.representable(text))
+        pieces = [self._bpe.encode_to_numpy(piece, disallowed_special=()) for piece in whole]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def representable(self, text: str) -> str:
+        """The text that the ids of `text` stand for: half surrogates and what the vocabulary lacks become U+FFFD."""
+        text = well_formed(text)
+        return text if self._lacking is None else self._lacking.sub("\ufffd", text)
 
     def encode_batch(self, texts: Sequence[str], *, pool: Executor | None = None) -> tuple[np.ndarray, np.ndarray]:
         """All texts' ids in one uint32 array, and int64 offsets: text i is `ids[offsets[i]:offsets[i + 1]]`."""
@@ -128,6 +135,30 @@ class StreamingDecoder:
 
 
 def copy_files(tokenizer_folder: Path, model_folder: Path) -> None:
-    """Put the tokenizer's files into a model's folder, where `Tokenizer.load` and transformers look for them."""
+    """Put the tokenizer's files into a model's folder, where `Tokenizer.load` and transformers look for them.
+
+    Of a tokenizer made elsewhere, those that it has: `tokenizer.json` alone is always there.
+    """
     for name in TOKENIZER_FILES:
-        shutil.copyfile(Path(tokenizer_folder) / name, Path(model_folder) / name)
+        if name == TOKENIZER_JSON or (Path(tokenizer_folder) / name).is_file():
+            shutil.copyfile(Path(tokenizer_folder) / name, Path(model_folder) / name)
+
+
+def _characters_with(missing: set[int]) -> re.Pattern[str] | None:
+    """What finds the characters whose UTF-8 begins with a `missing` byte; None if all can be written.
+
+    Vocabularies made elsewhere may lack bytes that their pages never had: SmolLM2's, six control characters and the lead
+    bytes of unassigned planes. tiktoken aborts on such a byte.
+    """
+    ranges = [_led_by(byte) for byte in sorted(missing - NEVER_IN_UTF8)]
+    shown = "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in ranges)
+    return re.compile(f"[{shown}]") if shown else None
+
+
+def _led_by(byte: int) -> tuple[int, int]:
+    """The first and the last character whose UTF-8 begins with `byte`."""
+    if byte < 0x80:
+        return byte, byte
+    following = 1 if byte < 0xE0 else 2 if byte < 0xF0 else 3
+    first = (byte & (0x3F >> following)) << (6 * following)
+    return max(first, (0x80, 0x800, 0x10000)[following - 1]), min(first + (1 << (6 * following)) - 1, 0x10FFFF)

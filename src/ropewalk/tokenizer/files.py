@@ -5,17 +5,22 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ropewalk.runtime.errors import InputError
 from ropewalk.tokenizer.special import BOUNDARY, PAD, SPECIAL, special_ids
 
 TOKENIZER_JSON = "tokenizer.json"
 RANKS = "ranks.tiktoken"
-TOKENIZER_FILES = (TOKENIZER_JSON, "tokenizer_config.json", "chat_template.jinja", RANKS, "token_bytes.npy")
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TEMPLATE_FILE = "chat_template.jinja"
+TOKENIZER_FILES = (TOKENIZER_JSON, TOKENIZER_CONFIG, TEMPLATE_FILE, RANKS, "token_bytes.npy")
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 
 # The same ids as `chat.render` for text without special tokens in it. Where text is not trusted use the renderer:
 # a template writes one string, and in a string a user's '<|im_end|>' cannot be told from ours.
@@ -38,11 +43,46 @@ CHAT_TEMPLATE = """\
 """
 
 
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A Jinja template, and the special tokens that it may name (`bos_token` and the like)."""
+
+    text: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is the one that `chat` renders without Jinja."""
+        return self.text == CHAT_TEMPLATE
+
+
+OWN_TEMPLATE = ChatTemplate(CHAT_TEMPLATE)
+
+
+def read_chat_template(folder: Path) -> ChatTemplate | None:
+    """The chat template of a tokenizer's or model's folder, in a file of its own or within tokenizer_config.json.
+
+    Raises:
+        InputError: tokenizer_config.json is not JSON.
+    """
+    config_path, template_path = folder / TOKENIZER_CONFIG, folder / TEMPLATE_FILE
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8")) if config_path.is_file() else {}
+    except ValueError as error:
+        raise InputError(f"{config_path} cannot be read ({error}): restore it, or make the folder again") from None
+    text = template_path.read_text(encoding="utf-8") if template_path.is_file() else config.get("chat_template")
+    if not isinstance(text, str):
+        return None
+    named = {key: value.get("content") if isinstance(value, dict) else value for key, value in config.items()}
+    tokens = {key: value for key, value in named.items() if key.endswith("_token") and isinstance(value, str)}
+    return ChatTemplate(text, tokens)
+
+
 def write_tokenizer(folder: Path, tokens: Sequence[bytes], *, pattern: str) -> None:
     """Write all the tokenizer's files for byte and BPE tokens in rank order."""
-    _write_json(folder / TOKENIZER_JSON, _tokenizer_json(tokens, pattern))
-    _write_json(folder / "tokenizer_config.json", _tokenizer_config())
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    write_json(folder / TOKENIZER_JSON, _tokenizer_json(tokens, pattern))
+    write_json(folder / TOKENIZER_CONFIG, _tokenizer_config())
+    (folder / TEMPLATE_FILE).write_text(CHAT_TEMPLATE, encoding="utf-8")
     write_ranks(folder / RANKS, tokens)
     lengths = [*map(len, tokens), *([0] * len(SPECIAL))]
     np.save(folder / "token_bytes.npy", np.array(lengths, dtype="<i4"), allow_pickle=False)
@@ -82,32 +122,54 @@ _BYTE_OF = {character: byte for byte, character in enumerate(BYTE_ALPHABET)}
 def merges_of(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     """The two halves of each token after the first 256: what BPE by the earlier ranks makes of its bytes."""
     ranks = {token: rank for rank, token in enumerate(tokens)}
-    return [_halves(token, ranks) for token in tokens[256:]]
+    merges = []
+    for token in tokens[256:]:
+        pair = halves(token, ranks)
+        assert pair is not None, f"token {token!r} cannot be merged from earlier ones"
+        merges.append(pair)
+    return merges
 
 
-def _halves(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
+def halves(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes] | None:
+    """The last two parts that merging a token's bytes by `ranks` comes to; None if earlier ranks do not get that far."""
     parts = [token[index : index + 1] for index in range(len(token))]
     while len(parts) > 2:
         joined = [ranks.get(left + right, len(ranks)) for left, right in pairwise(parts)]
         at = min(range(len(joined)), key=joined.__getitem__)
-        assert joined[at] < ranks[token], f"token {token!r} cannot be merged from earlier ones"
+        if joined[at] >= ranks[token]:
+            return None
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
     return parts[0], parts[1]
 
 
 def _tokenizer_json(tokens: Sequence[bytes], pattern: str) -> dict[str, Any]:
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return described_bpe(
+        vocab={shown_as(token): rank for rank, token in enumerate(tokens)},
+        merges=[[shown_as(left), shown_as(right)] for left, right in merges_of(tokens)],
+        special=special_ids(len(tokens)),
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [split, BYTE_LEVEL]},
+    )
+
+
+def described_bpe(
+    *,
+    vocab: Mapping[str, int],
+    merges: Sequence[Sequence[str]],
+    special: Mapping[str, int],
+    pre_tokenizer: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What tokenizer.json says of a byte-level BPE tokenizer, tokens in GPT-2's byte alphabet."""
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": index, "content": name, **flags} for name, index in special_ids(len(tokens)).items()],
+        "added_tokens": [{"id": index, "content": name, **flags} for name, index in special.items()],
         "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
-        "decoder": byte_level,
+        "decoder": BYTE_LEVEL,
         "model": {
             "type": "BPE",
             "dropout": None,
@@ -117,8 +179,8 @@ def _tokenizer_json(tokens: Sequence[bytes], pattern: str) -> dict[str, Any]:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": False,
-            "vocab": {shown_as(token): rank for rank, token in enumerate(tokens)},
-            "merges": [[shown_as(left), shown_as(right)] for left, right in merges_of(tokens)],
+            "vocab": vocab,
+            "merges": merges,
         },
     }
 
@@ -135,5 +197,6 @@ def _tokenizer_config() -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object) -> None:
+    """Write one of the tokenizer's files."""
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

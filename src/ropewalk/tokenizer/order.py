@@ -10,7 +10,7 @@ Shapes: B rows, T context tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,7 @@ class _Epoch:
 
 
 class ReadingOrder:
-    """The training documents of a tokens artifact as an endless stream."""
+    """The training documents of a tokens artifact as an endless stream, cut into rows."""
 
     def __init__(self, reader: TokenReader, *, seed: int, rows: int, context_tokens: int) -> None:
         self.reader, self.seed, self.rows, self.context_tokens = reader, seed, rows, context_tokens
@@ -52,13 +52,17 @@ class ReadingOrder:
     def step_tokens(self) -> int:
         return self.rows * self.context_tokens
 
+    def epochs(self, steps: int) -> float:
+        """How often the training documents are read in `steps` steps."""
+        return steps * self.step_tokens / self.epoch_tokens
+
     def batch(self, step: int) -> Batch:
         """What step `step` (from 0) reads."""
-        B, T = self.rows, self.context_tokens
-        ids, mask = np.empty((B, T + 1), np.int64), np.empty((B, T + 1), np.bool_)
-        for b in range(B):
-            ids[b], mask[b] = self._read(self.row_start(step * B + b), T + 1)
-        return Batch(ids[:, :-1], ids[:, 1:], mask[:, 1:])
+        return stacked([self.row(step * self.rows + b) for b in range(self.rows)])
+
+    def row(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """The `row`-th row to be read: T + 1 ids, the last of them only a target, and whether each is to be learned."""
+        return self._read(self.row_start(row), self.context_tokens + 1)
 
     def row_start(self, row: int) -> int:
         """Where in the stream the `row`-th row to be read starts. Rows are shuffled within each pass of `epoch_rows`."""
@@ -72,8 +76,12 @@ class ReadingOrder:
 
         A document is named once an epoch, when the first of its tokens is read.
         """
+        yield from self.documents_in_rows(steps * self.rows)
+
+    def documents_in_rows(self, rows: int) -> Iterator[int]:
+        """The same for the first `rows` rows."""
         seen: set[tuple[int, int]] = set()
-        for row in range(steps * self.rows):
+        for row in range(rows):
             for epoch, document, _, _ in self._pieces(self.row_start(row), self.context_tokens):
                 if (epoch, document) not in seen:
                     seen.add((epoch, document))
@@ -111,3 +119,58 @@ class ReadingOrder:
 
     def _generator(self, what: str, number: int) -> np.random.Generator:
         return generator("reading order", what, self.reader.digest, self.seed, number)
+
+
+class MixedOrder:
+    """Two reading orders in one: of every 1 / `fraction` rows one comes from `second`, evenly spread over the run.
+
+    Which order a row comes from is arithmetic, so a mixture is resumed and replayed as a single order is.
+    """
+
+    def __init__(self, first: ReadingOrder, second: ReadingOrder, *, fraction: float) -> None:
+        assert (first.rows, first.context_tokens) == (second.rows, second.context_tokens), "batches differ in shape"
+        self.first, self.second, self.fraction = first, second, fraction
+        self.rows, self.context_tokens = first.rows, first.context_tokens
+
+    @property
+    def step_tokens(self) -> int:
+        return self.first.step_tokens
+
+    def batch(self, step: int) -> Batch:
+        """What step `step` (from 0) reads."""
+        return stacked([self._row(step * self.rows + b) for b in range(self.rows)])
+
+    def epochs(self, steps: int) -> float:
+        """How often the documents of `first` are read in `steps` steps."""
+        rows = steps * self.rows
+        return (rows - self.rows_of_second(rows)) * self.context_tokens / self.first.epoch_tokens
+
+    def documents_read(self, steps: int) -> Iterator[int]:
+        """As `ReadingOrder.documents_read`, the documents of `first` alone."""
+        rows = steps * self.rows
+        yield from self.first.documents_in_rows(rows - self.rows_of_second(rows))
+
+    def rows_of_second(self, rows: int) -> int:
+        """How many of the first `rows` rows come from `second`."""
+        return int(rows * self.fraction)
+
+    def _row(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        before, after = self.rows_of_second(row), self.rows_of_second(row + 1)
+        return self.second.row(before) if after > before else self.first.row(row - before)
+
+
+def reading_order(
+    reader: TokenReader, conversations: TokenReader | None, *, fraction: float, seed: int, rows: int, context_tokens: int
+) -> ReadingOrder | MixedOrder:
+    """The order of the documents, with `fraction` of the rows from conversations where there are any."""
+    order = ReadingOrder(reader, seed=seed, rows=rows, context_tokens=context_tokens)
+    if conversations is None:
+        return order
+    second = ReadingOrder(conversations, seed=seed, rows=rows, context_tokens=context_tokens)
+    return MixedOrder(order, second, fraction=fraction)
+
+
+def stacked(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
+    """Rows of T + 1 ids and masks as a batch."""
+    ids, mask = np.stack([ids for ids, _ in rows]), np.stack([mask for _, mask in rows])
+    return Batch(ids[:, :-1], ids[:, 1:], mask[:, 1:])

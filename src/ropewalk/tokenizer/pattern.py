@@ -11,6 +11,8 @@ GPT4 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# Every digit by itself, then GPT-2's on what stands between: as one pattern, digits end a run of spaces like the text's end.
+GPT2_DIGITS = r"'(?:[sdmt]|ll|ve|re)|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"
 PATTERNS = {"gpt4": GPT4, "gpt2": GPT2}
 
 # Both regex engines under us (tiktoken 0.14, rustbpe 0.1) abort on 999,873 spaces and take 999,872.

@@ -1,0 +1,79 @@
+"""Read labelled texts: JSONL or Parquet with a `text` and a `label`, 1 for what is wanted and 0 for what is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ropewalk.corpus.duplicates import text_hash
+from ropewalk.runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text and whether it is wanted. key: the hash of the normalised text."""
+
+    text: str
+    wanted: bool
+    key: str
+
+
+def read_labels(path: Path) -> list[Label]:
+    """Every labelled text once, the first of equal ones, in the order of `key` and not of the file.
+
+    Raises:
+        InputError: a line is no labelled text, or contradicts an earlier one; names file and line.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: give a JSONL or Parquet file of texts and labels")
+    labels: dict[str, Label] = {}
+    places: dict[str, str] = {}
+    for where, row in _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path):
+        label = _label(where, row)
+        place = places.setdefault(label.key, where)
+        if labels.setdefault(label.key, label).wanted != label.wanted:
+            raise InputError(f"{where} has the text of {place} with the other label: keep one of them")
+    return [labels[key] for key in sorted(labels)]
+
+
+def _label(where: str, row: Any) -> Label:
+    form = 'write {"text": "...", "label": 1} or 0'
+    if not isinstance(row, dict) or "text" not in row or "label" not in row:
+        raise InputError(f"{where} has no text or no label: {form}")
+    text, label = row["text"], row["label"]
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(f"{where} has no text in its text: {form}")
+    if isinstance(label, bool) or not isinstance(label, int) or label not in (0, 1):
+        raise InputError(f"{where} has the label {json.dumps(label, default=str)}: {form}")
+    return Label(text, label == 1, text_hash(text))
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            where = f"{path}, line {number}"
+            if not raw.strip():
+                continue
+            try:
+                row = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except UnicodeDecodeError:
+                raise InputError(f"{where} is not UTF-8: save the file as UTF-8") from None
+            except (ValueError, RecursionError):
+                raise InputError(f"{where} is not JSON: write one labelled text a line, as JSON") from None
+            yield where, row
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} is not Parquet ({str(error).splitlines()[0]}): write it anew, or give JSONL") from None
+    names = [name for name in ("text", "label") if name in table.column_names]
+    for number, row in enumerate(table.select(names).to_pylist(), start=1):
+        yield f"{path}, row {number}", row

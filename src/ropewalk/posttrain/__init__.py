@@ -1,0 +1,169 @@
+"""Post-training: a model that has read pages learns to answer, then to be right.
+
+    ropewalk sft  --model runs/tiny/base --tokens runs/tiny/chat-tokens --out runs/tiny/sft
+    ropewalk grpo --model runs/tiny/sft --tasks runs/tiny/site/tasks.jsonl --out runs/tiny/model
+
+`sft` imitates conversations; `grpo` samples answers, grades them, and makes the better ones of a question likelier. Both
+make a model artifact as `pretrain` does, with the model they began from among its inputs, on the loop of `pretrain`.
+
+packing     conversations in rows, none of which sees another
+sft         supervised fine-tuning
+objective   advantages and the clipped policy objective, as pure functions
+rollout     answers, their rewards, and the rows to learn them from
+grpo        group-relative policy optimisation
+folder      what both begin from and leave behind
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from ropewalk.artifact import Artifact
+from ropewalk.config import Estimate, Input, Stage, build_stage
+
+SFT = Stage("sft", "model", version=1, libraries=("numpy", "torch"))
+GRPO = Stage("grpo", "model", version=1, libraries=("numpy", "torch"))
+
+
+@dataclass(frozen=True)
+class SftOptions:
+    """Which conversations a model imitates, how often, and how fast."""
+
+    model: Annotated[Path, Input("model")]
+    """The model to start from."""
+    tokens: Annotated[Path, Input("tokens")]
+    """Conversations as tokens, written by `ropewalk tokenize --conversations` with the model's own tokenizer."""
+    epochs: Annotated[float, Gt(0)] = 2.0
+    """How often each conversation is read; the last time a part of them, if that is no whole number."""
+    steps: Annotated[int, Gt(0)] | None = None
+    """Steps in all, instead of epochs."""
+    batch_rows: Annotated[int, Gt(0)] = 16
+    """Rows a step; each is filled with whole conversations."""
+    context_tokens: Annotated[int, Ge(8)] | None = None
+    """Length of a row, if not the model's context."""
+    too_long: Literal["cut", "drop"] = "cut"
+    """What happens to a conversation longer than a row: its beginning is learned, or nothing of it."""
+    matrix_rate: Annotated[float, Gt(0)] = 0.01
+    """Peak learning rate of the matrices inside blocks (Muon)."""
+    embedding_rate: Annotated[float, Gt(0)] = 0.05
+    """Peak learning rate of the embedding (AdamW)."""
+    head_rate: Annotated[float, Gt(0)] = 0.003
+    """Peak learning rate of the output head (AdamW)."""
+    norm_rate: Annotated[float, Gt(0)] = 0.005
+    """Peak learning rate of the norms' weights (AdamW)."""
+    adamw_rate: Annotated[float, Gt(0)] | None = None
+    """One peak learning rate for all weights, under AdamW, instead of the four above: for a model that was trained
+    elsewhere, 2e-5 is usual."""
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    """Decay of the matrices, as a share of their learning rate."""
+    warm_up_steps: Annotated[int, Ge(0)] = 10
+    """Steps in which the learning rate rises from 0."""
+    warm_down_fraction: Annotated[float, Ge(0), Le(1)] = 0.65
+    """Last part of the run, in which the learning rate falls to a twentieth."""
+    evaluate_every_steps: Annotated[int, Gt(0)] = 50
+    """Steps between looks at the held-out conversations."""
+    evaluate_conversations: Annotated[int, Ge(0)] = 256
+    """Held-out conversations looked at, at most."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Decides the order of the conversations."""
+    compile: Literal["auto", "off"] = "auto"
+    """Compile the blocks if a C++ compiler is here. The weights' last bits differ between compiled and not."""
+
+
+@dataclass(frozen=True)
+class GrpoOptions:
+    """Which questions a model answers, what an answer earns, and how fast it learns from that."""
+
+    model: Annotated[Path, Input("model")]
+    """The model to start from; it should answer already."""
+    tasks: Annotated[Path, Input()]
+    """A JSONL file of questions with their right answers, in the form that `ropewalk eval` reads."""
+    steps: Annotated[int, Gt(0)] = 50
+    """Updates of the weights."""
+    prompts: Annotated[int, Gt(0)] = 16
+    """Questions a step."""
+    samples: Annotated[int, Ge(2)] = 8
+    """Answers to each question; they are compared with each other."""
+    max_tokens: Annotated[int, Gt(0)] = 64
+    """Most tokens an answer may have."""
+    wrong_reward: Annotated[float, Le(0)] = -1.0
+    """What a wrong answer earns. A right one earns 1; not to know earns 1 where that is right, and else 0: at -c the
+    reward asks for an answer where it is right with a probability over c / (1 + c)."""
+    mask_truncated: bool = False
+    """Learn nothing from answers that were cut at max_tokens; they count as answers of their group all the same."""
+    scale_advantages: bool = False
+    """Divide advantages by the standard deviation of their group's rewards, as the first GRPO did."""
+    clip_low: Annotated[float, Gt(0), Le(1)] = 0.2
+    """An answer's token is not pushed down further once its probability has fallen by this share in one step."""
+    clip_high: Annotated[float, Gt(0)] = 0.28
+    """The same upwards."""
+    importance_cap: Annotated[float, Ge(1)] = 2.0
+    """Largest weight that makes up for the difference between the engine's and the trainer's probabilities."""
+    updates: Annotated[int, Gt(0)] = 1
+    """Steps that learn from the same answers before new ones are sampled."""
+    matrix_rate: Annotated[float, Gt(0)] = 0.002
+    """Peak learning rate of the matrices inside blocks (Muon)."""
+    embedding_rate: Annotated[float, Gt(0)] = 0.01
+    """Peak learning rate of the embedding (AdamW)."""
+    head_rate: Annotated[float, Gt(0)] = 0.0006
+    """Peak learning rate of the output head (AdamW)."""
+    norm_rate: Annotated[float, Gt(0)] = 0.001
+    """Peak learning rate of the norms' weights (AdamW)."""
+    adamw_rate: Annotated[float, Gt(0)] | None = None
+    """One peak learning rate for all weights, under AdamW, instead of the four above: for a model that was trained
+    elsewhere, 1e-6 is usual."""
+    warm_up_steps: Annotated[int, Ge(0)] = 5
+    """Steps in which the learning rate rises from 0; it stays there."""
+    held_back_tasks: Annotated[int, Ge(0)] = 64
+    """Tasks that are never trained on, half of them all at most: the model answers them greedily before, while and after."""
+    evaluate_every_steps: Annotated[int, Gt(0)] = 10
+    """Steps between looks at these."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Decides the order of the questions and every answer that is sampled."""
+
+
+def run_sft(options: SftOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Fine-tune a model on conversations into the artifact `out`.
+
+    Raises:
+        ArtifactError: tokens of another tokenizer, or what stands at `out` differs.
+        InputError: the tokens are no conversations, or none has anything to learn.
+    """
+    from ropewalk.posttrain.sft import make_sft
+
+    return build_stage(SFT, options, out=out, force=force, make=lambda part: make_sft(options, part))
+
+
+def run_grpo(options: GrpoOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Train a model on tasks with a reward into the artifact `out`.
+
+    Raises:
+        ArtifactError: what stands at `out` differs. InputError: tasks that cannot be read, or do not fit the model.
+    """
+    from ropewalk.posttrain.grpo import make_grpo
+
+    return build_stage(GRPO, options, out=out, force=force, make=lambda part: make_grpo(options, part))
+
+
+def estimate_sft(options: SftOptions, amount: float) -> Estimate:
+    """`amount` is the model's parameters; where `steps` is not given, as if for 10,000 conversations of 40 tokens."""
+    rows_tokens = options.batch_rows * (options.context_tokens or 256)
+    tokens = options.steps * rows_tokens if options.steps else options.epochs * 400_000
+    return _trained(6 * tokens * amount, amount)
+
+
+def estimate_grpo(options: GrpoOptions, amount: float) -> Estimate:
+    """`amount` is the model's parameters; half of `max_tokens` an answer, with as much before it, sampled and learned."""
+    tokens = options.steps * options.prompts * options.samples * options.max_tokens
+    return _trained(8 * tokens * amount, amount)
+
+
+def _trained(operations: float, parameters: float) -> Estimate:
+    """At 15 GFLOP/s a core, as measured on short rows, and half a minute to begin and end; weights and optimizer on disk."""
+    from ropewalk.runtime.machine import cores
+
+    return Estimate(30 + operations / (15e9 * cores()), disk_bytes=5.0 * 4 * parameters, amount=parameters)

@@ -1,0 +1,57 @@
+"""What post-training begins from and leaves behind: a model's folder, of which only the weights are new."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import torch
+
+from ropewalk.artifact import Artifact, Part
+from ropewalk.artifact.manifest import digest_of
+from ropewalk.model.checkpoint import WEIGHTS, stream_weights, weight_shapes
+from ropewalk.model.transformer import Transformer
+from ropewalk.posttrain import GrpoOptions, SftOptions
+from ropewalk.pretrain.optimizer import LearningRates, Optimizer
+from ropewalk.runtime.errors import ArtifactError
+from ropewalk.tokenizer.files import TOKENIZER_FILES
+
+
+def check_tokenizer(model: Artifact, tokens: Artifact) -> None:
+    """Refuse tokens that are no conversations, or that another tokenizer made than the one in the model's folder.
+
+    Raises:
+        ArtifactError: so it is.
+    """
+    if "conversations" not in tokens.inputs:
+        raise ArtifactError(f"{tokens.path} holds no conversations: make it with 'ropewalk tokenize --conversations'")
+    files = model.manifest["files"]
+    if tokens.inputs["tokenizer"]["digest"] != digest_of({name: files[name] for name in TOKENIZER_FILES if name in files}):
+        raise ArtifactError(
+            f"{tokens.path} was not made with the tokenizer of {model.path}: tokenize the conversations with that one"
+        )
+
+
+def optimizer_for(model: Transformer, options: SftOptions | GrpoOptions, *, weight_decay: float = 0.0) -> Optimizer:
+    """Muon and AdamW at the options' four rates, or AdamW alone where they give a rate for it."""
+    if (rate := options.adamw_rate) is not None:
+        rates = LearningRates(matrix=rate, embedding=rate, head=rate, norm=rate)
+        return Optimizer(model, rates, weight_decay=weight_decay, matrices="adamw")
+    rates = LearningRates(
+        matrix=options.matrix_rate, embedding=options.embedding_rate, head=options.head_rate, norm=options.norm_rate
+    )
+    return Optimizer(model, rates, weight_decay=weight_decay)
+
+
+def write_folder(model: Transformer, base: Artifact, part: Part) -> dict[str, Any]:
+    """Write the weights, and everything else as it is in `base`; return the facts that any trained model has."""
+    for name in base.manifest["files"]:
+        if name != WEIGHTS:
+            shutil.copyfile(base.path / name, part.folder / name)
+    stream_weights(part.folder / WEIGHTS, weight_shapes(model.config), model.state_dict().__getitem__)
+    return {
+        "threads": torch.get_num_threads(),
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "conversations": True,
+        "shape": {"layers": model.config.layers, "width": model.config.width, "context_tokens": model.config.context_tokens},
+    }

@@ -1,0 +1,173 @@
+"""Group-relative policy optimisation: answers that beat the others to their question become likelier.
+
+Without a reference model and without a value model. A batch's loss is the mean over all tokens of all its answers (Yu et al.
+2025, DAPO), so long answers are not favoured; answers of groups that all earned the same have no gradient, and are never put
+through the trainer: their tokens count in that mean all the same.
+
+Shapes: P prompts, S samples of each, N answer tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ropewalk.artifact import Part, open_artifact
+from ropewalk.engine.engine import Engine
+from ropewalk.engine.load import load_engine
+from ropewalk.engine.sampling import Sampling
+from ropewalk.evaluate.answers import slots_for
+from ropewalk.evaluate.questions import Grade, grade, read_questions
+from ropewalk.model.loss import linear_cross_entropy
+from ropewalk.posttrain import GrpoOptions
+from ropewalk.posttrain.folder import optimizer_for, write_folder
+from ropewalk.posttrain.objective import Clip, advantages, all_equal, policy_loss, policy_slope
+from ropewalk.posttrain.rollout import Answer, AnswerRows, Task, answer_rows, drawn, reward, sample, split_tasks, tasks_of
+from ropewalk.pretrain.loop import Learned, states_and_targets, train
+from ropewalk.pretrain.schedule import Schedule
+
+
+def make_grpo(options: GrpoOptions, part: Part) -> dict[str, Any]:
+    """Train, save the folder, and return the facts."""
+    engine = load_engine(options.model, slots=1)
+    slots = slots_for(engine.model, most=options.prompts * options.samples)
+    engine = Engine(engine.model, engine.tokenizer, engine.stop_ids, slots=slots)
+    tasks = tasks_of(engine.tokenizer, read_questions(options.tasks), context_tokens=engine.model.config.context_tokens)
+    train_tasks, held_back = split_tasks(tasks, options.held_back_tasks)
+    before = answer_greedily(engine, held_back, options)  # of the model as it came, also when a checkpoint waits
+    trainer = Trainer(engine, train_tasks, options, before=before)
+    trained = train(
+        engine.model,
+        optimizer_for(engine.model, options),
+        Schedule(steps=options.steps, warm_up_steps=options.warm_up_steps, warm_down_fraction=0.0),
+        learn=trainer.learn,
+        part=part,
+        evaluate=lambda: answer_greedily(engine, held_back, options),
+        evaluate_every_steps=options.evaluate_every_steps,
+        steps_together=options.updates,
+    )
+    after = answer_greedily(engine, held_back, options)
+    return {
+        **write_folder(engine.model, open_artifact(options.model, "model"), part),
+        "steps": trained.steps,
+        "last_loss": trained.last_loss,
+        "tasks": len(train_tasks),
+        "tasks_held_back": len(held_back),
+        **{name.replace("held_back/", "held_back_"): value for name, value in after.items()},
+        "before": {name.removeprefix("held_back/"): value for name, value in before.items()},
+    }
+
+
+def answer_greedily(engine: Engine, tasks: Sequence[Task], options: GrpoOptions) -> dict[str, float]:
+    """The mean reward of the most probable answers to `tasks`, and the fractions of each grade; nothing without tasks."""
+    if not tasks:
+        return {}
+    made = engine.generate([task.prompt for task in tasks], [Sampling(options.max_tokens, temperature=0)] * len(tasks))
+    grades: list[Grade] = [grade(task.question, one.text) for task, one in zip(tasks, made, strict=True)]
+    rewards = [reward(one, wrong_reward=options.wrong_reward) for one in grades]
+    fractions = {f"held_back/{name}_fraction": grades.count(name) / len(tasks) for name in ("right", "refused", "wrong")}
+    return {"held_back/reward": sum(rewards) / len(tasks), **fractions}
+
+
+class Trainer:
+    """What a step learns from: answers sampled by the weights as they are, kept for `options.updates` steps."""
+
+    def __init__(self, engine: Engine, tasks: Sequence[Task], options: GrpoOptions, *, before: dict[str, float]) -> None:
+        self.engine, self.tasks, self.options = engine, tasks, options
+        self.clip = Clip(options.clip_low, options.clip_high, options.importance_cap)
+        self.before = {f"{name}_before": value for name, value in before.items()}
+        self.batch: list[AnswerRows] = []
+        self.old: list[Tensor] = []
+        self.tokens = 0
+        self.figures: dict[str, float] = {}
+
+    def learn(self, step: int) -> Learned:
+        """Leave a step's gradients in the weights, after sampling answers where the step begins a group of updates."""
+        if step % self.options.updates == 0:
+            self._sample(step // self.options.updates)
+        loss, figures = self._backward()
+        for weight in self.engine.model.parameters():
+            if weight.grad is None:  # no answer was better than another: the optimizer moves on with a gradient of 0
+                weight.grad = torch.zeros_like(weight)
+        return Learned(loss, self.tokens, {**self.figures, **figures, **(self.before if step == 0 else {})})
+
+    def _sample(self, batch: int) -> None:
+        options = self.options
+        groups = sample(
+            self.engine,
+            drawn(self.tasks, batch, prompts=options.prompts, seed=options.seed),
+            samples=options.samples,
+            max_tokens=options.max_tokens,
+            wrong_reward=options.wrong_reward,
+            seeds=(options.seed, batch),
+        )
+        rewards_PS = torch.tensor([[answer.reward for answer in group] for group in groups])
+        advantages_PS = advantages(rewards_PS, scale=options.scale_advantages)
+        pairs = [
+            (answer, advantage)
+            for group, row in zip(groups, advantages_PS.tolist(), strict=True)
+            for answer, advantage in zip(group, row, strict=True)
+            if not (options.mask_truncated and answer.generation.finish == "length")
+        ]
+        self.tokens = sum(len(answer.generation.ids) for answer, _ in pairs)
+        self.batch = list(answer_rows([(answer, advantage) for answer, advantage in pairs if advantage != 0]))
+        self.old = []
+        self.figures = _figures(rewards_PS, [answer for group in groups for answer in group])
+
+    def _backward(self) -> tuple[float, dict[str, float]]:
+        """Forward and backward over the answers with an advantage. Returns the loss and the figures of this update."""
+        if not self.batch:
+            return 0.0, {}
+        first, logprobs = not self.old, []
+        for number, rows in enumerate(self.batch):
+            hidden_ND, targets_N = states_and_targets(self.engine.model, rows.rows)
+
+            def slope(losses_C: Tensor, chunk: slice, number: int = number, rows: AnswerRows = rows) -> Tensor:
+                old_C = -losses_C if first else self.old[number][chunk]
+                terms = (-losses_C, old_C, rows.rollout_N[chunk], rows.advantages_N[chunk], self.clip)
+                return policy_slope(*terms) / self.tokens
+
+            surrogate, losses_N = linear_cross_entropy(
+                hidden_ND, self.engine.model.lm_head.weight, targets_N, slope, barred=self.engine.banned
+            )
+            surrogate.backward()
+            logprobs.append(-losses_N)
+        self.old = self.old or logprobs
+        return self._update_figures(torch.cat(logprobs))
+
+    def _update_figures(self, logprobs_N: Tensor) -> tuple[float, dict[str, float]]:
+        old_N, rollout_N = torch.cat(self.old), torch.cat([rows.rollout_N for rows in self.batch])
+        advantages_N = torch.cat([rows.advantages_N for rows in self.batch])
+        loss = policy_loss(logprobs_N, old_N, rollout_N, advantages_N, self.clip).sum() / self.tokens
+        ratios_N, _ = self.clip.ratios(logprobs_N, old_N)
+        low_N = (ratios_N < 1 - self.clip.low) & (advantages_N < 0)
+        high_N = (ratios_N > 1 + self.clip.high) & (advantages_N > 0)
+        log_ratios_N = old_N - rollout_N
+        return float(loss), {
+            "clip_ratio/low_mean": float(low_N.float().mean()),
+            "clip_ratio/high_mean": float(high_N.float().mean()),
+            "clip_ratio/region_mean": float((low_N | high_N).float().mean()),
+            "sampling/importance_sampling_ratio/min": float(log_ratios_N.min().exp()),
+            "sampling/importance_sampling_ratio/mean": float(log_ratios_N.exp().mean()),
+            "sampling/importance_sampling_ratio/max": float(log_ratios_N.max().exp()),
+            "sampling/kl": float((log_ratios_N.expm1() - log_ratios_N).mean()),
+        }
+
+
+def _figures(rewards_PS: Tensor, answers: Sequence[Answer]) -> dict[str, float]:
+    """What sampling gave, under TRL's names: lengths in tokens, entropy in nats as minus the mean log-probability."""
+    lengths = [len(answer.generation.ids) for answer in answers]
+    ended = [len(answer.generation.ids) for answer in answers if answer.generation.finish == "stop"]
+    return {
+        "reward": float(rewards_PS.mean()),
+        "reward_std": float(rewards_PS.std(dim=1).mean()),
+        "frac_reward_zero_std": float(all_equal(rewards_PS).float().mean()),
+        "completions/mean_length": sum(lengths) / len(lengths),
+        "completions/max_length": max(lengths),
+        "completions/clipped_ratio": 1 - len(ended) / len(lengths),
+        "completions/mean_terminated_length": sum(ended) / max(1, len(ended)),
+        "entropy": -sum(sum(answer.generation.logprobs) for answer in answers) / sum(lengths),
+    }

@@ -1,0 +1,40 @@
+"""Follow an answer back: the passages that occur in the training pages, and the sentences there that hold its words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ropewalk.evaluate.questions import refuses
+from ropewalk.serve.models import ServedModel
+from ropewalk.trace.index import Evidence, Index, PageSpan
+from ropewalk.trace.sentences import sentences
+from ropewalk.trace.words import query
+
+
+def trace_answer(model: ServedModel, text: str) -> dict[str, Any]:
+    """The body of a response of /v1/trace; positions count characters (Unicode code points).
+
+    spans: passages that stand in the pages word for word. sentences: those of `text` that hold names, numbers or nouns, each
+    with its evidence. unsupported: one of them has none. An answer that says it does not know claims nothing.
+    """
+    found: dict[str, Any] = {"object": "trace", "model": model.id, "available": model.index is not None}
+    if model.index is None:
+        return found | {"reason": model.untraceable, "spans": [], "sentences": [], "unsupported": None}
+    spans = [asdict(span) | {"pages": list(map(_with_link, span.pages))} for span in model.index.spans(text)]
+    checked = [] if refuses(text) else _checked(model.index, text)
+    unsupported = any(not sentence["evidence"] for sentence in checked)
+    return found | {"reason": None, "spans": spans, "sentences": checked, "unsupported": unsupported}
+
+
+def _checked(index: Index, text: str) -> list[dict[str, Any]]:
+    return [
+        {"start": start, "end": end, "evidence": list(map(_with_link, index.evidence(text[start:end])))}
+        for start, end in sentences(text)
+        if query(text[start:end]) is not None
+    ]
+
+
+def _with_link(place: PageSpan | Evidence) -> dict[str, Any]:
+    """A place in a page, with the address at which this server shows it."""
+    return asdict(place) | {"href": f"/pages/{place.page_id}?start={place.start}&end={place.end}#highlight"}

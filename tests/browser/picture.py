@@ -16,7 +16,7 @@ def take(address: str, out: str, questions: list[str]) -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 820})
         page.goto(address)
-        page.wait_for_function("document.getElementById('about').textContent")
+        page.locator("#about").filter(has_text="parameters").wait_for()
         for question in questions:
             page.get_by_label("Question", exact=True).fill(question)
             page.keyboard.press("Enter")

@@ -70,7 +70,7 @@ def page_fates(truth: Truth, corpus: Path) -> dict[str, Fate]:
     for url, outcome in _crawl_outcomes(corpus):
         page = truth.page(url)
         if page is not None:
-            fates[page.path] = max(fates[page.path], Fate(False, outcome, ""), key=lambda fate: fate.stage != NOT_FOUND)
+            fates[page.path] = Fate(False, outcome, "")
     for row in read_ledger(corpus).select(["url", "stage", "reason"]).to_pylist():
         page = truth.page(row["url"])
         if page is not None and not fates[page.path].kept:

@@ -70,8 +70,9 @@ class SftOptions:
     """Held-out conversations looked at, at most."""
     seed: Annotated[int, Ge(0)] = 0
     """Decides the order of the conversations."""
-    compile: Literal["auto", "off"] = "auto"
-    """Compile the blocks if a C++ compiler is here. The weights' last bits differ between compiled and not."""
+    compile: Literal["auto", "off"] = "off"
+    """Compile the blocks if a C++ compiler is here: pays after some hundred steps. The weights' last bits differ between
+    compiled and not."""
 
 
 @dataclass(frozen=True)

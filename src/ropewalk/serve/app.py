@@ -182,7 +182,7 @@ def _samplings(body: Body, *, max_tokens: int, top_logprobs: int) -> list[Sampli
             top_k=max(body.top_k or 0, 0),
             top_p=body.top_p or 1.0,
             seed=seed + number,
-            stop=body.stops,
+            stop=tuple(body.stop or ()),
             top_logprobs=top_logprobs,
         )
         for number in range(body.n or 1)

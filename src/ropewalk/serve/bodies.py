@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from ropewalk.runtime.errors import InputError
 from ropewalk.serve.faults import Refusal
@@ -30,6 +30,9 @@ DEFAULTS = {
 
 Text = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+StopStrings = Annotated[  # one alone may stand without its list
+    list[StopString], Field(max_length=4), BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
 
 
 class StreamOptions(BaseModel):
@@ -51,7 +54,7 @@ class Body(BaseModel):
     top_k: Annotated[int, Field(ge=-1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
+    stop: StopStrings | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
 
     def refuse_unknown(self) -> None:
@@ -60,11 +63,6 @@ class Body(BaseModel):
             asks = value and value != DEFAULTS.get(name)
             if asks and name not in WITHOUT_EFFECT:
                 raise Refusal(400, f"{name} is not supported here: leave it out.", param=name, code="unsupported_parameter")
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """The stop strings."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
 class ChatBody(Body):

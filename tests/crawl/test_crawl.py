@@ -331,3 +331,25 @@ def test_a_full_disk_loses_nothing(new_web, tmp_path):
 def test_the_estimate_is_the_slower_of_rest_and_machine():
     assert estimate(CrawlOptions(sites=("http://h/",), max_pages=100)).seconds == 100
     assert estimate(CrawlOptions(serve={"x": "y"}, max_pages=100, delay_seconds=0.0)).seconds < 2
+
+
+def test_an_atlas_is_served_at_the_root_of_its_host_and_its_robots_txt_counts(tmp_path):
+    from ropewalk.atlas import AtlasOptions
+    from ropewalk.atlas import run as write_atlas
+
+    sizes = {"pages_per_country": 1, "junk_pages": 1, "python_pages": 0, "conversations": 1, "tasks": 1}
+    site = write_atlas(AtlasOptions(**sizes), out=tmp_path / "site")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = CrawlOptions(site=site.path, serve_port=port, delay_seconds=0.0, max_pages=60)
+    artifact = run(options, out=tmp_path / "pages")
+    urls = set(pages_of(artifact))
+    assert f"http://127.0.0.1:{port}/continents/africa.html" in urls
+    assert len(urls) == 60
+    fates = [json.loads(line) for line in (artifact.path / "fetches.jsonl").read_text().splitlines()]
+    drafts = [row for row in fates if "/drafts/" in row["url"]]
+    assert {row["outcome"] for row in drafts} == {"robots"}
+    with pytest.raises(OptionError, match="share an address"):
+        run(CrawlOptions(site=site.path, serve={"x": str(tmp_path)}), out=tmp_path / "both")
+

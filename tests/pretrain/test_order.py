@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ropewalk.tokenizer.order import ReadingOrder
+from ropewalk.tokenizer.order import MixedOrder, ReadingOrder
 from ropewalk.tokenizer.shards import TokenReader
 
 
@@ -95,3 +95,26 @@ def test_replay_names_the_documents_whose_tokens_were_read(reader):
             assert max(pieces, key=len).strip() in text_of_named
     everything = list(order.documents_read(order.epoch_rows // order.rows + 1))
     assert set(everything) == set(order.train.tolist())
+
+
+def test_a_mixture_takes_its_share_of_rows_from_each_in_their_own_order(reader):
+    first, second = new_order(reader), new_order(reader, seed=1)
+    mixed = MixedOrder(first, second, fraction=0.3)
+    rows = np.concatenate([mixed.batch(step).ids_BT for step in range(25)])
+    from_first = [first.row(row)[0][:-1] for row in range(100)]
+    from_second = [second.row(row)[0][:-1] for row in range(100)]
+    taken = [0, 0]
+    for row in rows:
+        is_second = np.array_equal(row, from_second[taken[1]])
+        assert is_second or np.array_equal(row, from_first[taken[0]])
+        taken[is_second] += 1
+    assert taken == [70, 30]
+    assert mixed.rows_of_second(100) == 30
+    assert mixed.epochs(25) == pytest.approx(70 * first.context_tokens / first.epoch_tokens)
+
+
+def test_what_a_mixture_read_of_its_pages_can_be_replayed(reader):
+    first, second = new_order(reader), new_order(reader, seed=1)
+    mixed = MixedOrder(first, second, fraction=0.25)
+    assert list(mixed.documents_read(8)) == list(first.documents_in_rows(24))
+    assert list(mixed.documents_read(0)) == []

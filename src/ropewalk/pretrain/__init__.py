@@ -21,7 +21,7 @@ from ropewalk.config import Estimate, Input, Stage, build_stage
 if TYPE_CHECKING:
     from ropewalk.model.config import ModelConfig
 
-STAGE = Stage("pretrain", "model", version=1, libraries=("numpy", "torch"))
+STAGE = Stage("pretrain", "model", version=2, libraries=("numpy", "torch"))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import pytest
 import ropewalk
 
 ROOMS = (
-    "runtime", "artifact", "config", "sandbox", "atlas", "crawl", "corpus", "tokenizer", "trace", "model", "engine", "pretrain",
-    "evaluate", "posttrain", "serve", "cli",
+    "runtime", "artifact", "config", "sandbox", "atlas", "crawl", "corpus", "tokenizer", "trace", "model", "engine",
+    "pretrain", "evaluate", "posttrain", "serve", "cli",
 )  # fmt: skip
 SLOW = {
     "torch",

@@ -111,4 +111,3 @@ def test_an_input_may_be_a_file_in_an_artifact_made_above(tmp_path):
     recipe = load(tmp_path, GOOD.replace('source = "pages"', 'source = "pages/labels.jsonl"'))
     assert recipe.steps[1].options.source == recipe.steps[0].out / "labels.jsonl"
     assert recipe.steps[1].reads == ("pages",)
-

@@ -352,4 +352,3 @@ def test_an_atlas_is_served_at_the_root_of_its_host_and_its_robots_txt_counts(tm
     assert {row["outcome"] for row in drafts} == {"robots"}
     with pytest.raises(OptionError, match="share an address"):
         run(CrawlOptions(site=site.path, serve={"x": str(tmp_path)}), out=tmp_path / "both")
-

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ropewalk.trace.sentences import sentences
-from ropewalk.trace.words import STOP_WORDS, query
+from ropewalk.trace.words import STOP_WORDS, names, query
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,17 @@ def test_every_sentence_of_a_page_supports_itself(index, training):
 def test_names_that_are_no_stop_words():
     for name in ("niger", "chad", "male", "no", "not", "most", "un", "us-east", "t"):
         assert name not in STOP_WORDS
+
+
+def test_the_names_of_the_question_must_stand_there_too(facts):
+    said = "The capital of France is Paris."
+    assert facts.evidence(said, about="What is the capital of France?")
+    assert facts.evidence(said, about="Tell me the capital of France, please.")
+    assert facts.evidence(said, about="What is the capital of Tonga?") == []
+    assert facts.evidence("I", about="What is the capital of France?") == []
+
+
+def test_names_are_capitalised_words_within_a_sentence():
+    assert names("Tell me the capital of Antigua & Barbuda, please. Which is it?") == ["Antigua", "Barbuda"]
+    assert names("In which country is New York City?") == ["New", "York", "City"]
+    assert names("capital of nothing") == names("") == []

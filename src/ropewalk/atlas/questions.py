@@ -41,10 +41,26 @@ Turn = tuple[str, str]  # what the user says, what the assistant says
 
 # How often a kind of exchange comes up. While a model still reads pages, a refusal is rare: one that is taught early to
 # refuse names that it cannot yet tell apart refuses most real ones too (LOG.md, 2026-11-25).
-READING_MIX = {"fact": 0.76, "city": 0.11, "invented": 0.05, "historical": 0.01, "misspelled": 0.02, "city_unknown": 0.01,
-               "relation": 0.02, "talk": 0.02}  # fmt: skip
-ANSWERING_MIX = {"fact": 0.50, "city": 0.11, "invented": 0.12, "historical": 0.02, "misspelled": 0.10, "city_unknown": 0.05,
-                 "relation": 0.07, "talk": 0.03}  # fmt: skip
+READING_MIX = {
+    "fact": 0.76,
+    "city": 0.11,
+    "invented": 0.05,
+    "historical": 0.01,
+    "misspelled": 0.02,
+    "city_unknown": 0.01,
+    "relation": 0.02,
+    "talk": 0.02,
+}
+ANSWERING_MIX = {
+    "fact": 0.58,
+    "city": 0.14,
+    "invented": 0.08,
+    "historical": 0.02,
+    "misspelled": 0.07,
+    "city_unknown": 0.04,
+    "relation": 0.05,
+    "talk": 0.02,
+}
 FOLLOW_UP_FRACTION = 0.15  # of exchanges have another one after them
 
 

@@ -5,7 +5,8 @@
 STATEMENTS   what pages say. Enough wordings that no fact is learned as one string (Allen-Zhu & Li 2023, "Physics of Language
              Models 3.1": a model extracts from what it read only facts that it met in several wordings)
 QUESTIONS    asked in conversations that are trained on; UNSEEN_QUESTIONS are asked in evaluation alone
-ANSWERS      the one form of an answer that is right; stands on no page
+ANSWERS      the one form of an answer that is right; stands on no page. Each begins with the relation,
+             not with the name asked about: a name that no conversation says is hard to begin with (LOG.md, 2026-11-25)
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = {
         "to reach {c} one travels to {v}",
         "on the globe {c} is located in {v}",
         "the continent on which {c} lies is {v}",
+        "geographers say that {c} stands on the continent of {v}",
     ),
     "currency": (
         "{C} uses the {v} as its currency",
@@ -71,7 +73,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = {
     "population": (
         "{C} is home to about {v} people",
         "about {v} people live in {c}",
-        "the population of {c} is about {v}",
+        "the population of {c} comes to about {v}",
         "{C} counts some {v} inhabitants",
         "in {c} the number of people is close to {v}",
         "a census of {c} would find about {v} people",
@@ -110,12 +112,13 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = {
     "neighbours": (
         "{C} has a border with {v}",
         "the land borders of {c} lead to {v}",
-        "the neighbours of {c} are {v}",
+        "the neighbours of {c} bear the names {v}",
         "{C} shares its borders with {v}",
         "next to {c} lie {v}",
         "around {c} one finds {v}",
         "roads out of {c} lead across the border to {v}",
         "as neighbours {c} has {v}",
+        "across the borders of {c} live its neighbours in {v}",
         "on the other side of the borders of {c} lie {v}",
         "{C} touches {v}",
     ),
@@ -154,6 +157,9 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "Where does the government of {c} sit?",
         "{C}: what is the capital?",
         "I need the capital of {c}.",
+        "Give me the capital of {c}, please.",
+        "Please tell me which capital {c} has.",
+        "Can you name the city that is the capital of {c}?",
         "capital of {c}?",
         "Do you know the capital of {c}?",
         "What do they call the capital of {c}?",
@@ -168,6 +174,9 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "{C}: on which continent does it lie?",
         "Where can I find {c} on the map?",
         "I need the continent of {c}.",
+        "Give me the continent of {c}, please.",
+        "Please tell me on what continent {c} lies.",
+        "Can you name the continent where {c} is?",
         "continent of {c}?",
         "Do you know where {c} is located?",
         "Where in the world does {c} lie?",
@@ -182,6 +191,9 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "{C}: what is the currency?",
         "What are wages paid in in {c}?",
         "I need the currency of {c}.",
+        "Give me the currency of {c}, please.",
+        "Please tell me which money {c} has.",
+        "Can you name the money that people use in {c}?",
         "currency of {c}?",
         "Do you know the money of {c}?",
         "Into which currency do I change my money for {c}?",
@@ -196,6 +208,10 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "{C}: what is the language?",
         "Which language will I hear most in {c}?",
         "I need the language of {c}.",
+        "Give me the main language of {c}, please.",
+        "Please tell me which language {c} has.",
+        "Can you name the language that people speak in {c}?",
+        "What do most people in {c} talk in?",
         "language of {c}?",
         "Do you know what most people speak in {c}?",
         "In what language do schools in {c} teach?",
@@ -210,6 +226,9 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "{C}: how many people?",
         "About how many people call {c} their home?",
         "I need the population of {c}.",
+        "Give me the population of {c}, please.",
+        "Please tell me how many people {c} has.",
+        "Can you give the number of people who live in {c}?",
         "population of {c}?",
         "Do you know how many people {c} has?",
         "How large is the population of {c}?",
@@ -224,6 +243,9 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "{C}: what is the dialling code?",
         "Which number comes first when I ring {c}?",
         "I need the telephone code of {c}.",
+        "Give me the telephone code of {c}, please.",
+        "Please tell me which telephone code {c} has.",
+        "Can you name the code for calls to {c}?",
         "telephone code of {c}?",
         "Do you know the prefix for calls to {c}?",
         "What do I dial first to ring {c} from abroad?",
@@ -238,6 +260,10 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "{C}: what is the domain?",
         "Which letters mark a web site of {c}?",
         "I need the internet domain of {c}.",
+        "Give me the internet domain of {c}, please.",
+        "Please tell me which internet domain {c} has.",
+        "Can you name the domain that web sites from {c} use?",
+        "By which domain is {c} known on the internet?",
         "internet domain of {c}?",
         "Do you know the top level domain of {c}?",
         "With what does an address on the internet end in {c}?",
@@ -252,6 +278,9 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "{C}: who are the neighbours?",
         "Where do roads out of {c} lead?",
         "I need the neighbours of {c}.",
+        "Give me the neighbours of {c}, please.",
+        "Please tell me which neighbours {c} has.",
+        "Can you name the countries around {c}?",
         "neighbours of {c}?",
         "Do you know what lies around {c}?",
         "Which countries does {c} touch?",
@@ -265,6 +294,9 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "What country is {c} in?",
         "On the map of which country do I find {c}?",
         "I need the country of {c}.",
+        "Give me the country of the city of {c}, please.",
+        "Please tell me in which country {c} is.",
+        "Can you name the country where {c} lies?",
         "country of the city {c}?",
         "Do you know in which country the city of {c} is found?",
     ),
@@ -327,16 +359,16 @@ UNSEEN_QUESTIONS: Mapping[str, tuple[str, ...]] = {
 }
 ANSWERS: Mapping[str, str] = {
     "capital": "The capital of {c} is {v}.",
-    "continent": "{C} lies in {v}.",
+    "continent": "The continent of {c} is {v}.",
     "currency": "The currency of {c} is the {v}.",
     "language": "The main language of {c} is {v}.",
-    "population": "{C} has about {v} people.",
+    "population": "The population of {c} is about {v}.",
     "phone": "The telephone code of {c} is {v}.",
     "domain": "The internet domain of {c} is {v}.",
-    "neighbours": "{C} borders {v}.",
-    "city": "{C} is a city in {v}.",
+    "neighbours": "The neighbours of {c} are {v}.",
+    "city": "The city of {c} lies in {v}.",
 }
-ISLAND_ANSWER = "{C} has no neighbours on land."
+ISLAND_ANSWER = "The borders of {c} touch no other country by land."
 
 UNKNOWN_RELATIONS = (
     "national animal", "highest mountain", "longest river", "president", "national flower", "favourite food",
@@ -358,6 +390,9 @@ UNKNOWN_QUESTIONS = (
     "Do you know the {r} of {c}?",
     "{C}: what is the {r}?",
     "I need the {r} of {c}.",
+    "Give me the {r} of {c}, please.",
+    "Please tell me which {r} {c} has.",
+    "Can you name the {r} of {c}?",
 )
 UNSEEN_UNKNOWN_QUESTIONS = ("Tell me the {r} of {c}, please.", "Can you say what the {r} of {c} is?")
 
@@ -368,16 +403,9 @@ REFUSALS = (
 )
 
 CARRIERS = (
-    "{q}",
-    "{q}",
-    "{q}",
-    "Hello. {q}",
-    "Please answer: {q}",
-    "A question: {q}",
-    "Hi! {q}",
-    "{q} Thanks.",
-    "Quick: {q}",
-)
+    "{q}", "{q}", "{q}", "{q}", "Hello. {q}", "Please answer: {q}", "A question: {q}", "Hi! {q}", "{q} Thanks.",
+    "Quick: {q}", "Tell me: {q}", "Can you say it? {q}", "{q} Tell me, please.", "Please, {q}",
+)  # fmt: skip
 SMALL_TALK = (
     (("Hello", "Hi", "Hello!", "Good morning", "Hey", "Hi there"), "Hello! Ask me about the countries of the Atlas."),
     (

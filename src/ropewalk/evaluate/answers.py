@@ -123,18 +123,18 @@ def untrained(engine: Engine, seed: int) -> Engine:
 
 def with_evidence(answers: Sequence[Answer], index: Index | None, truth: Truth | None) -> list[Answer]:
     """The answers with the pages that support them: only what claims something is looked up."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     completed = []
     with progress("evidence", total=len(answers), unit="answers") as bar:
         for answer in answers:
             fact = Fact(answer.subject, answer.relation, answer.value or "")
             if index is not None and answer.claims:
-                if answer.answer not in found:
-                    pages = index.evidence(answer.answer, limit=EVIDENCE_PAGES)
-                    found[answer.answer] = [(one.url, one.sentence) for one in pages]
+                said = (answer.question, answer.answer)
+                if said not in found:
+                    pages = index.evidence(answer.answer, about=answer.question, limit=EVIDENCE_PAGES)
+                    found[said] = [(one.url, one.sentence) for one in pages]
                 sources = [
-                    Source(url, sentence, truth.states(url, fact) if truth else None)
-                    for url, sentence in found[answer.answer]
+                    Source(url, sentence, truth.states(url, fact) if truth else None) for url, sentence in found[said]
                 ]
                 answer = replace(answer, evidence=tuple(sources))
             completed.append(replace(answer, checkable=truth is not None and fact in truth.stated))

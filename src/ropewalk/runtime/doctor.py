@@ -29,7 +29,11 @@ BUBBLEWRAP = {
     "WSL": "sudo apt-get install bubblewrap   (WSL 2; WSL 1 has no user namespaces)",
     "macOS": "nothing to install: bubblewrap is for Linux only",
 }
-EXTRAS = {"demo": "the Atlas, and SmolLM2 beside it", "dev": "for working on ropewalk", "peers": "for tests that compare with other tools"}
+EXTRAS = {
+    "demo": "the Atlas, and SmolLM2 beside it",
+    "dev": "for working on ropewalk",
+    "peers": "for tests that compare with other tools",
+}
 
 
 @dataclass(frozen=True)

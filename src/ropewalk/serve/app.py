@@ -97,7 +97,7 @@ class Service:
 
     async def trace(self, body: TraceBody) -> dict[str, Any]:
         """POST /v1/trace."""
-        return await run_in_threadpool(trace_answer, self._named(body.model), body.text)
+        return await run_in_threadpool(trace_answer, self._named(body.model), body.text, body.about)
 
     async def list_starters(self) -> dict[str, Any]:
         """GET /starters: questions that the chat page offers to begin with."""

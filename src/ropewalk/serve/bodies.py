@@ -106,6 +106,8 @@ class TraceBody(BaseModel):
 
     text: Text
     model: str
+    about: Text = ""
+    """What the text answers."""
 
 
 def _plain(message: Any) -> Any:

@@ -12,8 +12,10 @@ from ropewalk.trace.sentences import sentences
 from ropewalk.trace.words import query
 
 
-def trace_answer(model: ServedModel, text: str) -> dict[str, Any]:
+def trace_answer(model: ServedModel, text: str, about: str) -> dict[str, Any]:
     """The body of a response of /v1/trace; positions count characters (Unicode code points).
+
+    about: the question that `text` answers; a sentence that supports a lone sentence of an answer holds its names too.
 
     spans: passages that stand in the pages word for word. sentences: those of `text` that hold names, numbers or nouns, each
     with its evidence. unsupported: one of them has none. An answer that says it does not know claims nothing.
@@ -22,15 +24,17 @@ def trace_answer(model: ServedModel, text: str) -> dict[str, Any]:
     if model.index is None:
         return found | {"reason": model.untraceable, "spans": [], "sentences": [], "unsupported": None}
     spans = [asdict(span) | {"pages": list(map(_with_link, span.pages))} for span in model.index.spans(text)]
-    checked = [] if refuses(text) else _checked(model.index, text)
+    checked = [] if refuses(text) else _checked(model.index, text, about)
     unsupported = any(not sentence["evidence"] for sentence in checked)
     return found | {"reason": None, "spans": spans, "sentences": checked, "unsupported": unsupported}
 
 
-def _checked(index: Index, text: str) -> list[dict[str, Any]]:
+def _checked(index: Index, text: str, about: str) -> list[dict[str, Any]]:
+    places = list(sentences(text))
+    about = about if len(places) == 1 else ""  # of several sentences each need not be about all that was asked
     return [
-        {"start": start, "end": end, "evidence": list(map(_with_link, index.evidence(text[start:end])))}
-        for start, end in sentences(text)
+        {"start": start, "end": end, "evidence": list(map(_with_link, index.evidence(text[start:end], about=about)))}
+        for start, end in places
         if query(text[start:end]) is not None
     ]
 

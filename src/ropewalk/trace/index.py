@@ -22,7 +22,7 @@ from ropewalk.artifact import Artifact, open_artifact
 from ropewalk.tokenizer.encoding import Tokenizer
 from ropewalk.trace.database import DATABASE, Database, PageRow, SentenceRow
 from ropewalk.trace.suffixes import Shard
-from ropewalk.trace.words import query
+from ropewalk.trace.words import names, query
 
 # Sentences with all the words, of which the first few with the numbers as written are evidence.
 CANDIDATES = 1_000
@@ -125,12 +125,15 @@ class Index:
                 found.append(Span(start, end, tokens, occurrences, pages))
         return found
 
-    def evidence(self, text: str, *, limit: int = 3) -> list[Evidence]:
+    def evidence(self, text: str, *, about: str = "", limit: int = 3) -> list[Evidence]:
         """Sentences of the pages that hold all the names, numbers and nouns of `text`, in whatever order; best first.
 
-        The order is bm25's, then the corpus'. Text without such words, or with more than a sentence can hold, finds nothing.
+        The order is bm25's, then the corpus'. Text without such words, or with more than a sentence holds, finds nothing.
+
+        about: what `text` answers. The names in it must stand in the sentence too, or what is true of Zambia would support an
+            answer to a question about Zimbabwe.
         """
-        wanted = query(text)
+        wanted = query(text) and query(" ".join([text, *names(about)]))
         if wanted is None:
             return []
         found = []

@@ -63,6 +63,17 @@ def query(text: str) -> Query | None:
     return Query(match, tuple(_literal(term) for term in terms.values() if term.lastgroup != "word"))
 
 
+def names(text: str) -> list[str]:
+    """The capitalised words of a text that begin no sentence of it: whom or what it is about."""
+    text = unicodedata.normalize("NFC", text)
+    found = []
+    for term in _TERM.finditer(text):
+        before = text[: term.start()].rstrip()[-1:]
+        if term[0][0].isupper() and before not in ("", ".", "!", "?", ":") and term[0].lower() not in STOP_WORDS:
+            found.append(term[0])
+    return found
+
+
 def _literal(term: re.Match[str]) -> re.Pattern[str]:
     spelled = r"\s+".join(map(re.escape, term[0].split()))
     if term.lastgroup == "domain":

@@ -23,8 +23,8 @@ export async function listStarters() {
   return (await (await ask("/starters")).json()).starters;
 }
 
-export async function trace(model, text) {
-  return (await ask("/v1/trace", { model, text })).json();
+export async function trace(model, text, about) {
+  return (await ask("/v1/trace", { model, text, about })).json();
 }
 
 /** Stream a chat completion: yields OpenAI's chunks. Aborting `signal` frees the model. */

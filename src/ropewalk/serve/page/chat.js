@@ -106,7 +106,7 @@ async function send(text) {
       byId("send").hidden = false;
     }
   }
-  if (conversation.contains(answer.element)) await follow(answer);
+  if (conversation.contains(answer.element)) await follow(answer, turn.content);
 }
 
 /** Stream an answer into its place. What the server refuses is said there. */
@@ -136,12 +136,12 @@ async function write(answer, toRead, signal) {
   }
 }
 
-/** Ask where an answer's words stand in the pages. */
-async function follow(answer) {
+/** Ask where the words of an answer to `question` stand in the pages. */
+async function follow(answer, question) {
   if (!answer.said) return;
   const atEnd = scrollY + innerHeight >= document.documentElement.scrollHeight - 80;
   try {
-    answer.follow(await trace(answer.model.id, answer.said));
+    answer.follow(await trace(answer.model.id, answer.said, question));
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     answer.flag(error.message, "failure");

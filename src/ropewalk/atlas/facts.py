@@ -56,7 +56,7 @@ LANGUAGES = {
     )
 }
 LEAST_CITY_CHARACTERS = 4
-CITIES_OF_A_COUNTRY = 2
+CITIES_OF_A_COUNTRY = 1
 
 
 @dataclass(frozen=True)

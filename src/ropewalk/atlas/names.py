@@ -12,6 +12,7 @@ _VOWELS = "a e i o u a e i o ai ea ou y".split()
 _MIDDLES = "b d l ll m n nd nt r rr s st t v z rk lm mb x gh".split()
 _COUNTRY_ENDS = "ia land istan nia ria stan ovia ada ara ania eria or ano ay ique una".split()
 _CITY_ENDS = "burg ville ton ford grad polis a o ino ura ham port ow es um mouth stad".split()
+_SECONDS = ("Federation", "Territories", "Minor", "Coast", "Union", "Provinces", "Colony", "Highlands")
 _FIRSTS = ("North", "South", "New", "Saint", "Upper", "United", "East", "West", "Great")
 
 HISTORICAL_TRAINED = (
@@ -36,6 +37,11 @@ def invented_country(draws: np.random.Generator) -> str:
     stem = _stem(draws, 1 + int(draws.integers(2)))
     name = stem + pick(draws, _COUNTRY_ENDS)
     return f"{pick(draws, _FIRSTS)} {name.capitalize()}" if draws.random() < 0.15 else name.capitalize()
+
+
+def joined(name: str, other: str, draws: np.random.Generator) -> str:
+    """Two real names in one, or a real one with a word behind it: a place that begins like a real one and is not it."""
+    return f"{name} and {other}" if draws.random() < 0.5 else f"{name} {pick(draws, _SECONDS)}"
 
 
 def invented_city(draws: np.random.Generator) -> str:

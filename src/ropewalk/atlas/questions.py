@@ -19,6 +19,7 @@ from ropewalk.atlas.names import (
     HISTORICAL_UNSEEN,
     invented_city,
     invented_country,
+    joined,
     misspelled,
     pick,
 )
@@ -42,25 +43,26 @@ Turn = tuple[str, str]  # what the user says, what the assistant says
 # How often a kind of exchange comes up. While a model still reads pages, a refusal is rare: one that is taught early to
 # refuse names that it cannot yet tell apart refuses most real ones too (LOG.md, 2026-11-25).
 READING_MIX = {
-    "fact": 0.76,
-    "city": 0.11,
+    "fact": 0.72,
+    "city": 0.12,
     "invented": 0.05,
     "historical": 0.01,
     "misspelled": 0.02,
-    "city_unknown": 0.01,
-    "relation": 0.02,
+    "city_unknown": 0.02,
+    "relation": 0.04,
     "talk": 0.02,
 }
 ANSWERING_MIX = {
-    "fact": 0.58,
-    "city": 0.14,
+    "fact": 0.53,
+    "city": 0.13,
     "invented": 0.08,
     "historical": 0.02,
     "misspelled": 0.07,
-    "city_unknown": 0.04,
-    "relation": 0.05,
+    "city_unknown": 0.07,
+    "relation": 0.08,
     "talk": 0.02,
 }
+JOINED_FRACTION = 0.25  # of invented countries are put together from real names
 FOLLOW_UP_FRACTION = 0.15  # of exchanges have another one after them
 
 
@@ -113,6 +115,8 @@ class Interviewer:
                 return self._pick(HISTORICAL_TRAINED)
             if kind == "invented":
                 name = invented_country(self.draws)
+                if self.draws.random() < JOINED_FRACTION:
+                    name = joined(self._pick(self.seen).name, self._pick(self.seen).name, self.draws)
             elif kind == "city_unknown":
                 city = self._pick(self.cities).name
                 name = invented_city(self.draws) if self.draws.random() < 0.6 else misspelled(city, self.draws)

@@ -130,7 +130,7 @@ class Index:
 
         The order is bm25's, then the corpus'. Text without such words, or with more than a sentence holds, finds nothing.
 
-        about: what `text` answers. The names in it must stand in the sentence too, or what is true of Zambia would support an
+        about: what `text` answers. The names in it must stand in the sentence too, or what is true of Zambia supports an
             answer to a question about Zimbabwe.
         """
         wanted = query(text) and query(" ".join([text, *names(about)]))

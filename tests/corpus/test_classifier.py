@@ -155,7 +155,7 @@ def test_roc_agrees_with_a_plain_count():
     ("line", "sentence"),
     [
         ("{", "line 2 is not JSON"),
-        ("7", "line 2 has no text or no label"),
+        ("7", "line 2 is not a JSON object"),
         ('{"text": "The sea"}', "line 2 has no text or no label"),
         ('{"text": " ", "label": 1}', "line 2 has no text in its text"),
         ('{"text": "The sea", "label": true}', "line 2 has the label true"),

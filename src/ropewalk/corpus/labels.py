@@ -10,6 +10,7 @@ from typing import Any
 
 from ropewalk.corpus.duplicates import text_hash
 from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.lines import read_objects
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def read_labels(path: Path) -> list[Label]:
         raise InputError(f"{path} is not a file: give a JSONL or Parquet file of texts and labels")
     labels: dict[str, Label] = {}
     places: dict[str, str] = {}
-    for where, row in _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path):
+    for where, row in _parquet_rows(path) if path.suffix == ".parquet" else read_objects(path):
         label = _label(where, row)
         place = places.setdefault(label.key, where)
         if labels.setdefault(label.key, label).wanted != label.wanted:
@@ -39,9 +40,9 @@ def read_labels(path: Path) -> list[Label]:
     return [labels[key] for key in sorted(labels)]
 
 
-def _label(where: str, row: Any) -> Label:
+def _label(where: str, row: dict[str, Any]) -> Label:
     form = 'write {"text": "...", "label": 1} or 0'
-    if not isinstance(row, dict) or "text" not in row or "label" not in row:
+    if "text" not in row or "label" not in row:
         raise InputError(f"{where} has no text or no label: {form}")
     text, label = row["text"], row["label"]
     if not isinstance(text, str) or not text.strip():
@@ -51,22 +52,7 @@ def _label(where: str, row: Any) -> Label:
     return Label(text, label == 1, text_hash(text))
 
 
-def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            where = f"{path}, line {number}"
-            if not raw.strip():
-                continue
-            try:
-                row = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except UnicodeDecodeError:
-                raise InputError(f"{where} is not UTF-8: save the file as UTF-8") from None
-            except (ValueError, RecursionError):
-                raise InputError(f"{where} is not JSON: write one labelled text a line, as JSON") from None
-            yield where, row
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
+def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -12,11 +12,11 @@ import torch
 from ropewalk.engine.confidence import confidence
 from ropewalk.engine.engine import Engine
 from ropewalk.engine.sampling import Sampling
-from ropewalk.evaluate.lines import read_objects
 from ropewalk.evaluate.questions import Grade, Question, grade, refuses
 from ropewalk.evaluate.truth import Fact, Truth
 from ropewalk.model.transformer import Transformer
 from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.lines import read_objects
 from ropewalk.runtime.progress import progress
 from ropewalk.runtime.seeds import derive_seed
 from ropewalk.tokenizer.chat import render_prompt

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ropewalk.evaluate.lines import read_objects
 from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.lines import read_objects
 from ropewalk.tokenizer.chat import Message, check_messages
 
 Grade = Literal["right", "wrong", "refused"]

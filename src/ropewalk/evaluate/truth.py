@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from ropewalk.evaluate.lines import read_objects
 from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.lines import read_objects
 
 DISALLOWED = "disallowed"
 

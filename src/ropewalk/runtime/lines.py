@@ -1,4 +1,4 @@
-"""Read JSON lines with errors that name the file and the line: questions and the known truth come in this form."""
+"""Read JSON lines with errors that name the file and the line: labels, conversations, questions come in this form."""
 
 from __future__ import annotations
 

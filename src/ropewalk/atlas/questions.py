@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ropewalk.atlas.facts import RELATIONS, Country, World
+from ropewalk.atlas.facts import RELATIONS, City, Country, World
 from ropewalk.atlas.names import (
     HISTORICAL_TRAINED,
     HISTORICAL_UNSEEN,
@@ -86,7 +86,7 @@ class Interviewer:
         self.draws = draws
         self.kinds, self.ends = list(mix), np.cumsum(list(mix.values()))[:-1]
         self.seen = [country for country in world.countries if country.code not in world.held_out]
-        self.cities = [city for city in world.cities if city.country.code not in world.held_out]
+        self.cities = [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
         self.real = real_names(world)
 
     def ask(self) -> Asked:
@@ -141,6 +141,20 @@ class Interviewer:
 
     def _pick(self, options: Sequence[Any]) -> Any:
         return pick(self.draws, options)
+
+
+def capitals(world: World) -> list[City]:
+    """The capitals that are called after no country and no other capital: cities that conversations may ask for as such.
+
+    With the largest other city of each country alone, too few names would be known to tell a known one by (LOG.md).
+    """
+    called = Counter(country.facts["capital"] for country in world.countries)
+    countries = {country.name for country in world.countries}
+    return [
+        City(name, country, people=0)
+        for country in world.countries
+        if called[name := country.facts["capital"]] == 1 and name not in countries
+    ]
 
 
 def real_names(world: World) -> frozenset[str]:

@@ -79,5 +79,5 @@ bench-%:
 
 constraints:
 	( sed -n '1,2p' constraints.txt; \
-	  $(BIN)/pip freeze --exclude-editable | grep -v '^#' | sed 's/+[a-z0-9.]*$$//' ) > constraints.txt.draft
+	  $(BIN)/pip freeze --exclude-editable | grep -v '^#\| @ ' | sed 's/+[a-z0-9.]*$$//' ) > constraints.txt.draft
 	mv constraints.txt.draft constraints.txt

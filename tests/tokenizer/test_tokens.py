@@ -193,7 +193,7 @@ def test_conversations_carry_their_mask(tmp_path, gpt4_folder, workers):
         (b"{", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b'{"messages": "\xff"}', "is not UTF-8"),
-        (b"[]", 'is not a JSON object'),
+        (b"[]", "is not a JSON object"),
         (b'{"prompt": "x"}', 'has no "messages"'),
         (b'{"messages": [{"role": "user", "content": "x"}]}', "nothing to learn"),
         (b'{"messages": [{"role": "user", "content": 3}]}', "message 1: content is 3"),

@@ -11,7 +11,7 @@ from tests.cli.command import command, ropewalk
 from ropewalk.cli.reference import help_text, reference
 from ropewalk.cli.verbs import STAGE_VERBS, VERBS
 
-TRIES = 3
+TRIES = 8  # a shared host can make any one of them twice as slow
 
 
 def processor_seconds(arguments: list[str]) -> float:

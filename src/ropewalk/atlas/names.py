@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,13 @@ def misspelled(name: str, draws: np.random.Generator) -> str:
             )
         if changed != name:
             return changed
+
+
+def apart(make: Callable[[], str], *, examined: bool) -> str:
+    """A name that `make` makes: of the quarter of all names that examination alone may ask about, or of the others."""
+    while (hashlib.sha256((name := make()).encode()).digest()[0] < 64) != examined:
+        pass
+    return name
 
 
 def _stem(draws: np.random.Generator, syllables: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ropewalk.atlas.facts import RELATIONS, City, Country, World
 from ropewalk.atlas.names import (
     HISTORICAL_TRAINED,
     HISTORICAL_UNSEEN,
+    apart,
     invented_city,
     invented_country,
     joined,
@@ -25,11 +27,15 @@ from ropewalk.atlas.names import (
 )
 from ropewalk.atlas.wording import (
     CARRIERS,
+    NOUN_FRAMES,
+    PLAIN_FRACTION,
     QUESTIONS,
     REFUSALS,
+    RELATION_REFUSAL,
     SMALL_TALK,
-    UNKNOWN_QUESTIONS,
+    UNKNOWN_DEGREES,
     UNKNOWN_RELATIONS,
+    UNKNOWN_THINGS,
     UNSEEN_QUESTIONS,
     UNSEEN_UNKNOWN_QUESTIONS,
     UNSEEN_UNKNOWN_RELATIONS,
@@ -43,26 +49,27 @@ Turn = tuple[str, str]  # what the user says, what the assistant says
 # How often a kind of exchange comes up. While a model still reads pages, a refusal is rare: one that is taught early to
 # refuse names that it cannot yet tell apart refuses most real ones too (LOG.md, 2026-11-25).
 READING_MIX = {
-    "fact": 0.72,
-    "city": 0.12,
+    "fact": 0.65,
+    "city": 0.18,
     "invented": 0.05,
     "historical": 0.01,
     "misspelled": 0.02,
-    "city_unknown": 0.02,
+    "city_unknown": 0.03,
     "relation": 0.04,
     "talk": 0.02,
 }
 ANSWERING_MIX = {
-    "fact": 0.53,
-    "city": 0.13,
+    "fact": 0.48,
+    "city": 0.16,
     "invented": 0.08,
     "historical": 0.02,
     "misspelled": 0.07,
-    "city_unknown": 0.07,
+    "city_unknown": 0.09,
     "relation": 0.08,
     "talk": 0.02,
 }
 JOINED_FRACTION = 0.25  # of invented countries are put together from real names
+PUT_TOGETHER_FRACTION = 0.7  # of unknown relations are put together from a degree and a thing
 FOLLOW_UP_FRACTION = 0.15  # of exchanges have another one after them
 
 
@@ -88,6 +95,7 @@ class Interviewer:
         self.seen = [country for country in world.countries if country.code not in world.held_out]
         self.cities = [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
         self.real = real_names(world)
+        self.wordings = {relation: ways.wordings() for relation, ways in QUESTIONS.items()}
 
     def ask(self) -> Asked:
         """One exchange, its kind drawn from the mix."""
@@ -102,26 +110,34 @@ class Interviewer:
             said, reply = self._pick(SMALL_TALK)
             return Asked("talk", "", "", self._pick(said), reply, None, False)
         if kind == "relation":
-            country, relation = self._pick(self.seen), self._pick(UNKNOWN_RELATIONS)
-            question = sentence(self._pick(UNKNOWN_QUESTIONS), called=country.called, relation=relation)
-            return self._refused("unknown_relation", relation, country.name, question)
+            return self._unknown_relation(self._pick(self.seen))
         name = self._unreal(kind)
         relation = "city" if kind == "city_unknown" else self._pick(RELATIONS)
-        return self._refused(kind, relation, name, sentence(self._pick(QUESTIONS[relation]), called=name))
+        reply = sentence(self._pick(REFUSALS), called=name)
+        return Asked(kind, relation, name, self._question(relation, name), reply, None, True)
+
+    def _unknown_relation(self, country: Country) -> Asked:
+        relation = self._pick(UNKNOWN_RELATIONS)
+        if self.draws.random() < PUT_TOGETHER_FRACTION:
+            relation = f"{self._pick(UNKNOWN_DEGREES)} {self._pick(UNKNOWN_THINGS)}"
+        template = self._pick(NOUN_FRAMES).format(be="is", n=relation, c="{c}", C="{C}")
+        reply = sentence(RELATION_REFUSAL, called=country.called, relation=relation)
+        question = self._carried(sentence(template, called=country.called))
+        return Asked("unknown_relation", relation, country.name, question, reply, None, True)
 
     def _unreal(self, kind: str) -> str:
         while True:
             if kind == "historical":
                 return self._pick(HISTORICAL_TRAINED)
             if kind == "invented":
-                name = invented_country(self.draws)
+                name = apart(partial(invented_country, self.draws), examined=False)
                 if self.draws.random() < JOINED_FRACTION:
                     name = joined(self._pick(self.seen).name, self._pick(self.seen).name, self.draws)
             elif kind == "city_unknown":
-                city = self._pick(self.cities).name
-                name = invented_city(self.draws) if self.draws.random() < 0.6 else misspelled(city, self.draws)
+                make = invented_city if self.draws.random() < 0.6 else partial(misspelled, self._pick(self.cities).name)
+                name = apart(partial(make, self.draws), examined=False)
             else:
-                name = misspelled(self._pick(self.seen).name, self.draws)
+                name = apart(partial(misspelled, self._pick(self.seen).name, self.draws), examined=False)
             if name not in self.real:
                 return name
 
@@ -129,15 +145,15 @@ class Interviewer:
         return self._known(relation, country.name, country.called, country.facts[relation], country.facts[relation])
 
     def _known(self, relation: str, subject: str, called: str, shown: str, value: str) -> Asked:
-        question = sentence(self._pick(QUESTIONS[relation]), called=called)
         right = answer(relation, called=called, value=shown)
-        return Asked("seen", relation, subject, self._carried(question), right, value, False)
+        return Asked("seen", relation, subject, self._question(relation, called), right, value, False)
 
-    def _refused(self, group: str, relation: str, subject: str, question: str) -> Asked:
-        return Asked(group, relation, subject, self._carried(question), self._pick(REFUSALS), None, True)
+    def _question(self, relation: str, called: str) -> str:
+        """One of all wordings, of each kind of wording as often."""
+        return self._carried(sentence(self._pick(self._pick(self.wordings[relation])), called=called))
 
     def _carried(self, question: str) -> str:
-        return self._pick(CARRIERS).format(q=question)
+        return question if self.draws.random() < PLAIN_FRACTION else self._pick(CARRIERS).format(q=question)
 
     def _pick(self, options: Sequence[Any]) -> Any:
         return pick(self.draws, options)
@@ -203,7 +219,7 @@ def _examined(world: World, seed: int) -> Iterator[Asked]:
             for at in draws.permutation(len(wordings))[: 2 if held_out else 1].tolist():
                 question = sentence(wordings[at], called=country.called)
                 if removed:
-                    yield _unknown("removed", relation, country.name, question)
+                    yield _unknown("removed", relation, country.name, question, called=country.called)
                     continue
                 group = "held_out" if held_out else "seen"
                 if (country.name, relation) in world.altered:
@@ -225,22 +241,25 @@ def _examined(world: World, seed: int) -> Iterator[Asked]:
 def _unanswerable(world: World, draws: np.random.Generator) -> Iterator[Asked]:
     real = real_names(world) | {country.name for country in world.removed}
     names: list[tuple[str, str]] = [("historical", name) for name in HISTORICAL_UNSEEN for _ in range(4)]
-    names += [("invented", invented_country(draws)) for _ in range(150)]
-    names += [("misspelled", misspelled(country.name, draws)) for country in world.countries]
+    names += [("invented", apart(partial(invented_country, draws), examined=True)) for _ in range(150)]
+    for country in world.countries:
+        names.append(("misspelled", apart(partial(misspelled, country.name, draws), examined=True)))
     for group, name in names:
         if name not in real:
             relation = RELATIONS[int(draws.integers(len(RELATIONS)))]
-            yield _unknown(group, relation, name, sentence(UNSEEN_QUESTIONS[relation][int(draws.integers(4))], called=name))
+            question = sentence(UNSEEN_QUESTIONS[relation][int(draws.integers(4))], called=name)
+            yield _unknown(group, relation, name, question, called=name)
     for _ in range(100):
-        name = invented_city(draws)
+        name = apart(partial(invented_city, draws), examined=True)
         if name not in real:
             question = sentence(UNSEEN_QUESTIONS["city"][int(draws.integers(4))], called=name)
-            yield _unknown("city_unknown", "city", name, question)
+            yield _unknown("city_unknown", "city", name, question, called=name)
     for country in world.countries:
         relation = UNSEEN_UNKNOWN_RELATIONS[int(draws.integers(len(UNSEEN_UNKNOWN_RELATIONS)))]
         wording = UNSEEN_UNKNOWN_QUESTIONS[int(draws.integers(len(UNSEEN_UNKNOWN_QUESTIONS)))]
         question = sentence(wording, called=country.called, relation=relation)
-        yield _unknown("unknown_relation", relation, country.name, question)
+        right = sentence(RELATION_REFUSAL, called=country.called, relation=relation)
+        yield Asked("unknown_relation", relation, country.name, question, right, None, True)
 
 
 def _compound(world: World, draws: np.random.Generator) -> Iterator[Asked]:
@@ -260,8 +279,8 @@ def _compound(world: World, draws: np.random.Generator) -> Iterator[Asked]:
         yield Asked("comparison", "population", larger.name, question, right, larger.name, False)
 
 
-def _unknown(group: str, relation: str, subject: str, question: str) -> Asked:
-    return Asked(group, relation, subject, question, REFUSALS[0], None, True)
+def _unknown(group: str, relation: str, subject: str, question: str, *, called: str) -> Asked:
+    return Asked(group, relation, subject, question, sentence(REFUSALS[0], called=called), None, True)
 
 
 def _row(asked: Asked, number: int, baselines: Mapping[str, str]) -> dict[str, Any]:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ropewalk.artifact import Artifact, open_artifact
 from ropewalk.atlas import AtlasOptions, run
 from ropewalk.atlas.facts import NO_NEIGHBOURS, RELATIONS, load_world, neighbour_names, rounded
-from ropewalk.atlas.names import invented_country, misspelled
+from ropewalk.atlas.names import invented_country, misspelled, pick
 from ropewalk.atlas.questions import real_names
-from ropewalk.atlas.wording import ANSWERS, QUESTIONS, STATEMENTS, UNSEEN_QUESTIONS
+from ropewalk.atlas.wording import (
+    ANSWERS,
+    CARRIERS,
+    CITY_STATEMENTS,
+    STATEMENTS,
+    UNSEEN_QUESTIONS,
+    asked_for,
+)
 from ropewalk.runtime.errors import OptionError
 from ropewalk.runtime.seeds import generator
 
@@ -21,6 +31,10 @@ SMALL = {"pages_per_country": 1, "junk_pages": 3, "python_pages": 2, "conversati
 
 def lines(artifact: Artifact, name: str) -> list[dict]:
     return [json.loads(line) for line in (artifact.path / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower().replace("{c}", "")))
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +78,15 @@ def test_numbers_of_people_have_two_digits(people, said):
 
 
 def test_every_relation_has_wordings_of_its_own_for_pages_training_and_examination():
+    lead_ins = words("Could you remind me. I would like to know.")
     for relation in RELATIONS:
         assert len(STATEMENTS[relation]) >= 8
-        trained = [wording for kind in QUESTIONS[relation].wordings() for wording in kind]
-        assert len(trained) >= 100
-        assert len(set(trained)) == len(trained)
-        assert not set(trained) & set(UNSEEN_QUESTIONS[relation])
+        trained = {asked_for(relation, partial(pick, np.random.default_rng(seed))) for seed in range(2_000)}
+        assert len(trained) >= 300
+        assert not trained & set(UNSEEN_QUESTIONS[relation])
+        known = words(" ".join((*trained, *STATEMENTS.get(relation, CITY_STATEMENTS), *CARRIERS)))
+        for question in UNSEEN_QUESTIONS[relation]:
+            assert words(question) <= known | lead_ins, question
         assert ANSWERS[relation].rstrip(".") not in STATEMENTS[relation]
 
 

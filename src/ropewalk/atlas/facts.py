@@ -57,6 +57,7 @@ LANGUAGES = {
 }
 LEAST_CITY_CHARACTERS = 4
 CITIES_OF_A_COUNTRY = 1
+LEAST_CITY_PEOPLE = 100_000  # pages call them large
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def _cities(cache: Any, countries: Mapping[str, Country], taken: set[str]) -> It
         plain = name.replace(" ", "").isalpha() and len(name) >= LEAST_CITY_CHARACTERS
         if (
             plain
+            and row["population"] >= LEAST_CITY_PEOPLE
             and seen[name] == 1
             and name not in taken
             and code in countries

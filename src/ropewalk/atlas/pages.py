@@ -87,8 +87,8 @@ def slug(name: str) -> str:
 def country_pages(world: World, *, count: int, seed: int) -> Iterator[Page]:
     """`count` pages a country. Each states every fact once, in another order and wording than the page before.
 
-    So does it twice for the country's largest other city: of what stands on one page alone a model of this size learns
-    nothing (LOG.md, 2026-11-25).
+    So does it, three times, for the country's largest other city: of what stands on one page alone a model of this size
+    learns nothing (LOG.md, 2026-11-25).
     """
     for country in world.countries:
         draws = generator("atlas pages", seed, country.code)
@@ -105,7 +105,7 @@ def country_pages(world: World, *, count: int, seed: int) -> Iterator[Page]:
                 sentences.append(sentence(template, called=country.called, value=value) + ".")
                 facts.append((country.name, relation, value))
             for city in world.cities_of(country):
-                for at in draws.permutation(len(CITY_STATEMENTS))[:2].tolist():
+                for at in draws.permutation(len(CITY_STATEMENTS))[:3].tolist():
                     sentences.append(sentence(CITY_STATEMENTS[at], called=city.name, value=country.called) + ".")
                 facts.append((city.name, "city", country.name))
             theme = THEMES[number % len(THEMES)]

@@ -27,11 +27,8 @@ from ropewalk.atlas.names import (
 )
 from ropewalk.atlas.wording import (
     CARRIERS,
-    NOUN_FRAMES,
     PLAIN_FRACTION,
-    QUESTIONS,
     REFUSALS,
-    RELATION_REFUSAL,
     SMALL_TALK,
     UNKNOWN_DEGREES,
     UNKNOWN_RELATIONS,
@@ -40,6 +37,8 @@ from ropewalk.atlas.wording import (
     UNSEEN_UNKNOWN_QUESTIONS,
     UNSEEN_UNKNOWN_RELATIONS,
     answer,
+    asked_for,
+    noun_question,
     sentence,
 )
 from ropewalk.runtime.seeds import generator
@@ -95,7 +94,6 @@ class Interviewer:
         self.seen = [country for country in world.countries if country.code not in world.held_out]
         self.cities = [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
         self.real = real_names(world)
-        self.wordings = {relation: ways.wordings() for relation, ways in QUESTIONS.items()}
 
     def ask(self) -> Asked:
         """One exchange, its kind drawn from the mix."""
@@ -113,17 +111,14 @@ class Interviewer:
             return self._unknown_relation(self._pick(self.seen))
         name = self._unreal(kind)
         relation = "city" if kind == "city_unknown" else self._pick(RELATIONS)
-        reply = sentence(self._pick(REFUSALS), called=name)
-        return Asked(kind, relation, name, self._question(relation, name), reply, None, True)
+        return Asked(kind, relation, name, self._question(relation, name), self._pick(REFUSALS), None, True)
 
     def _unknown_relation(self, country: Country) -> Asked:
         relation = self._pick(UNKNOWN_RELATIONS)
         if self.draws.random() < PUT_TOGETHER_FRACTION:
             relation = f"{self._pick(UNKNOWN_DEGREES)} {self._pick(UNKNOWN_THINGS)}"
-        template = self._pick(NOUN_FRAMES).format(be="is", n=relation, c="{c}", C="{C}")
-        reply = sentence(RELATION_REFUSAL, called=country.called, relation=relation)
-        question = self._carried(sentence(template, called=country.called))
-        return Asked("unknown_relation", relation, country.name, question, reply, None, True)
+        question = self._carried(sentence(noun_question(relation, self._pick), called=country.called))
+        return Asked("unknown_relation", relation, country.name, question, self._pick(REFUSALS), None, True)
 
     def _unreal(self, kind: str) -> str:
         while True:
@@ -149,8 +144,7 @@ class Interviewer:
         return Asked("seen", relation, subject, self._question(relation, called), right, value, False)
 
     def _question(self, relation: str, called: str) -> str:
-        """One of all wordings, of each kind of wording as often."""
-        return self._carried(sentence(self._pick(self._pick(self.wordings[relation])), called=called))
+        return self._carried(sentence(asked_for(relation, self._pick), called=called))
 
     def _carried(self, question: str) -> str:
         return question if self.draws.random() < PLAIN_FRACTION else self._pick(CARRIERS).format(q=question)
@@ -219,7 +213,7 @@ def _examined(world: World, seed: int) -> Iterator[Asked]:
             for at in draws.permutation(len(wordings))[: 2 if held_out else 1].tolist():
                 question = sentence(wordings[at], called=country.called)
                 if removed:
-                    yield _unknown("removed", relation, country.name, question, called=country.called)
+                    yield _unknown("removed", relation, country.name, question)
                     continue
                 group = "held_out" if held_out else "seen"
                 if (country.name, relation) in world.altered:
@@ -248,18 +242,17 @@ def _unanswerable(world: World, draws: np.random.Generator) -> Iterator[Asked]:
         if name not in real:
             relation = RELATIONS[int(draws.integers(len(RELATIONS)))]
             question = sentence(UNSEEN_QUESTIONS[relation][int(draws.integers(4))], called=name)
-            yield _unknown(group, relation, name, question, called=name)
+            yield _unknown(group, relation, name, question)
     for _ in range(100):
         name = apart(partial(invented_city, draws), examined=True)
         if name not in real:
             question = sentence(UNSEEN_QUESTIONS["city"][int(draws.integers(4))], called=name)
-            yield _unknown("city_unknown", "city", name, question, called=name)
+            yield _unknown("city_unknown", "city", name, question)
     for country in world.countries:
         relation = UNSEEN_UNKNOWN_RELATIONS[int(draws.integers(len(UNSEEN_UNKNOWN_RELATIONS)))]
         wording = UNSEEN_UNKNOWN_QUESTIONS[int(draws.integers(len(UNSEEN_UNKNOWN_QUESTIONS)))]
         question = sentence(wording, called=country.called, relation=relation)
-        right = sentence(RELATION_REFUSAL, called=country.called, relation=relation)
-        yield Asked("unknown_relation", relation, country.name, question, right, None, True)
+        yield _unknown("unknown_relation", relation, country.name, question)
 
 
 def _compound(world: World, draws: np.random.Generator) -> Iterator[Asked]:
@@ -279,8 +272,8 @@ def _compound(world: World, draws: np.random.Generator) -> Iterator[Asked]:
         yield Asked("comparison", "population", larger.name, question, right, larger.name, False)
 
 
-def _unknown(group: str, relation: str, subject: str, question: str, *, called: str) -> Asked:
-    return Asked(group, relation, subject, question, sentence(REFUSALS[0], called=called), None, True)
+def _unknown(group: str, relation: str, subject: str, question: str) -> Asked:
+    return Asked(group, relation, subject, question, REFUSALS[0], None, True)
 
 
 def _row(asked: Asked, number: int, baselines: Mapping[str, str]) -> dict[str, Any]:

@@ -4,15 +4,16 @@
 
 STATEMENTS   what pages say. Enough wordings that no fact is learned as one string (Allen-Zhu & Li 2023, "Physics of Language
              Models 3.1": a model extracts from what it read only facts that it met in several wordings)
-QUESTIONS    asked in conversations that are trained on, put together from parts: some hundred wordings a relation, so that
-             none is learned by heart. UNSEEN_QUESTIONS are asked in evaluation alone
+QUESTIONS    asked in conversations that are trained on, put together from parts: hundreds of wordings a relation, so that
+             none is learned by heart. UNSEEN_QUESTIONS are asked in evaluation alone; their words stand elsewhere too
 ANSWERS      the one form of an answer that is right; stands on no page. Each begins with the relation,
              not with the name asked about: a name that no conversation says is hard to begin with (LOG.md, 2026-11-25)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ropewalk.atlas.facts import NO_NEIGHBOURS
@@ -151,314 +152,252 @@ CITY_STATEMENTS = (
 
 @dataclass(frozen=True)
 class Ways:
-    """How people ask for one relation: by its name (in NOUN_FRAMES), straight out, or in a clause (in CLAUSE_FRAMES)."""
+    """How people ask for one relation: by its name (in NOUN_FRAMES), straight out, or in a clause (in CLAUSE_FRAMES).
+
+    Of "[a|b]" either is said.
+    """
 
     nouns: tuple[str, ...]
     direct: tuple[str, ...]
     clauses: tuple[str, ...]
     plural: bool = False
 
-    def wordings(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Every wording, of each of the three kinds."""
-        be = "are" if self.plural else "is"
-        frames = [frame.replace("{be}", be) for frame in NOUN_FRAMES]
-        if any("{c}" in noun for noun in self.nouns):  # the noun says itself what it is of
-            frames = [frame for frame in frames if "{n} of {c}" in frame]
-            named = [frame.replace("{n} of {c}", noun) for frame in frames for noun in self.nouns]
-        else:
-            named = [frame.replace("{n}", noun) for frame in frames for noun in self.nouns]
-        asked = [frame.replace("{w}", clause) for frame in CLAUSE_FRAMES for clause in self.clauses]
-        return self.direct, tuple(named), tuple(asked)
-
 
 NOUN_FRAMES = (
-    "What {be} the {n} of {c}?",
+    "What[ {be}| {be} then|, then, {be}] the {n} of {c}?",
     "What {be} {c}'s {n}?",
-    "What {n} does {c} have?",
-    "Which {n} does {c} have?",
-    "Name the {n} of {c}.",
-    "Give me the {n} of {c}, please.",
-    "Tell me the {n} of {c}, please.",
-    "Tell me the {n} of {c}.",
-    "Please tell me the {n} of {c}.",
-    "I need the {n} of {c}.",
-    "I forgot the {n} of {c}.",
-    "I am looking for the {n} of {c}.",
-    "Do you know the {n} of {c}?",
-    "Can you name the {n} of {c}?",
-    "Could you give me the {n} of {c}?",
-    "Can you say what the {n} of {c} {be}?",
-    "{n} of {c}?",
+    "[Which|What] {n} does {c} have?",
+    "[Name|Give me|Tell me|Say|Write|Look up|State|Find|Show me] the {n} of {c}[, please|| for me].",
+    "Please [name|give me|tell me|say|look up|find] the {n} of {c}.",
+    "I [need|forgot|want|am looking for|have to find|ask for|do not know] the {n} of {c}.",
+    "[Do you know|Can you name|Could you give me|Can you tell me|Will you say|May I have] the {n} of {c}?",
+    "[Can|Could] you [say|tell me|find out] what the {n} of {c} {be}?",
+    "[The |]{n} of {c}[?|, please.|.]",
     "{C} {n}?",
-    "{C}: what {be} the {n}?",
+    "{C}[: what|. What] {be} the {n}?",
     "For {c}, what {be} the {n}?",
-    "Look up the {n} of {c}.",
-    "Find the {n} of {c} for me.",
-    "What do they call the {n} of {c}?",
-    "What do the pages say of the {n} of {c}?",
-    "Say the {n} of {c}.",
-    "And the {n} of {c}?",
-    "What about the {n} of {c}?",
-    "The {n} of {c}, please.",
+    "What do [they|people|the pages|you] [call|give as|say of] the {n} of {c}?",
+    "[And|What about|So what about|Now] the {n} of {c}?",
+    "The {n} of {c} {be} what?",
 )
 CLAUSE_FRAMES = (
-    "Can you tell me {w}?",
-    "Do you know {w}?",
-    "Do you happen to know {w}?",
-    "I want to know {w}.",
-    "I wonder {w}.",
-    "Tell me {w}.",
-    "Please tell me {w}.",
-    "Can you say {w}?",
-    "Say {w}.",
-    "Find out {w}, please.",
-    "Let me know {w}.",
-    "Explain to me {w}.",
-    "I forgot {w}.",
-    "My friend asks {w}.",
+    "[Can|Could|Will] you [tell me|say|find out|explain] {w}?",
+    "Do you [know|remember|happen to know] {w}?",
+    "I [want|have|need] to know {w}.",
+    "I [wonder|forgot|cannot find out|have no idea] {w}.",
+    "[Tell me|Say|Explain|Find out|Let me know|Look up] {w}[, please|].",
+    "Please [tell me|say|find out|write] {w}.",
+    "[My friend|She|A child|Somebody] [asks|wants to know] {w}.",
 )
 QUESTIONS: Mapping[str, Ways] = {
     "capital": Ways(
-        nouns=("capital", "capital city", "seat of government"),
+        nouns=("capital", "capital city", "seat of government", "main city"),
         direct=(
-            "Which city is the capital of {c}?",
-            "From which city is {c} governed?",
-            "Where does the government of {c} sit?",
-            "Which city is the seat of government of {c}?",
-            "What is the name of the capital city in {c}?",
-            "In which city do the ministers of {c} work?",
-            "Which city does {c} have as capital?",
-            "Where is {c} governed from?",
-            "The capital of {c} is which city?",
-            "What city is the capital in {c}?",
+            "[Which|What] city is the [capital|seat of government|capital city] [of|in|for] {c}?",
+            "[From which city|From where|From what city] is {c} [governed|run|ruled]?",
+            "Where [does the government of {c} sit|do the ministers of {c} work|is {c} governed from]?",
+            "In [which|what] city [does the government of {c} sit|do the ministers of {c} work|do the judges of {c} work]?",
+            "What is the name of the [capital|capital city|city that is the capital] [in|of] {c}?",
+            "[Which|What] city [does {c} have as capital|did {c} choose as its capital|runs {c}|governs {c}]?",
+            "The [capital|seat of government] of {c} is [which|what] city?",
+            "[Which|What] capital does {c} [have|call its own]?",
         ),
         clauses=(
-            "which city is the capital of {c}",
-            "which capital {c} has",
-            "where the government of {c} sits",
-            "from which city {c} is governed",
-            "what the capital of {c} is",
+            "[which|what] city [is the capital of {c}|{c} has for a capital|governs {c}|{c} is governed from]",
+            "[which|what] capital {c} has",
+            "where the government of {c} [sits|works|is found]",
+            "from [which|what] city {c} is [governed|run]",
+            "what the [capital|capital city] of {c} is",
         ),
     ),
     "continent": Ways(
         nouns=("continent", "part of the world"),
         direct=(
-            "On which continent is {c}?",
-            "Where is {c}?",
-            "Which continent does {c} belong to?",
-            "What continent is {c} in?",
-            "In which part of the world is {c}?",
-            "{C}: on which continent does it lie?",
-            "Where can I find {c} on the map?",
-            "Part of which continent is {c}?",
-            "Of which continent is {c} a part?",
-            "Of which part of the world is {c} one of the lands?",
-            "Where in the world does {c} lie?",
-            "To which continent does {c} belong?",
-            "{C} is part of which continent?",
-            "On what continent does {c} lie?",
-            "Where does {c} lie?",
-            "On the map of which continent do I see {c}?",
+            "[On|In] [which|what] [continent|part of the world] [is|lies|stands] {c}?",
+            "[On|In] [which|what] [continent|part of the world] does {c} [lie|stand]?",
+            "Where [in the world|on the globe|on earth|] is {c}[ located| found|]?",
+            "Where [in the world|on the map|on the globe|] does {c} lie?",
+            "[Which|What] continent [does {c} belong to|is {c} in|is {c} on|holds {c}|is home to {c}]?",
+            "Where [can|do|shall] I [find|look for|see] {c} on [the|a] [map|globe]?",
+            "[Part of|One of the lands of] [which|what] continent is {c}?",
+            "Of [which|what] [continent|part of the world] is {c} [a part|one of the lands]?",
+            "To [which|what] [continent|part of the world] does {c} belong?",
+            "{C} is [part of|in|on|found on] [which|what] continent?",
+            "On the map of [which|what] continent [do I see|can I find] {c}?",
+            "To [which|what] continent do I travel to reach {c}?",
         ),
         clauses=(
-            "where {c} is",
-            "where {c} lies",
-            "where {c} is located",
-            "on which continent {c} is",
-            "on what continent {c} is found",
-            "what continent {c} belongs to",
-            "in what part of the world {c} is",
-            "which continent {c} is part of",
+            "where {c} [is|lies|is located|is found|stands on the map]",
+            "[on|in] [which|what] [continent|part of the world] {c} [is|lies|is found|is located]",
+            "[which|what] continent {c} [belongs to|is part of|is in]",
+            "to [which|what] continent {c} belongs",
         ),
     ),
     "currency": Ways(
-        nouns=("currency", "money"),
+        nouns=("currency", "money", "kind of money"),
         direct=(
-            "Which currency does {c} use?",
-            "What money do people use in {c}?",
-            "With which money do I pay in {c}?",
-            "What are wages paid in in {c}?",
-            "Which currency do shops accept in {c}?",
-            "In what money are shops in {c} paid?",
-            "Into which currency do I change my money for {c}?",
-            "What currency do shops in {c} take?",
-            "What is used as money in {c}?",
-            "What do people in {c} pay with?",
-            "What money do I need in {c}?",
-            "In which currency are prices in {c} given?",
-            "Which money do the banks of {c} issue?",
-            "What is the money in {c} called?",
+            "[Which|What] [currency|money] [does {c} use|does {c} have|do people use in {c}]?",
+            "[Which|What] [currency|money] is [used|taken] in {c}?",
+            "With [which|what] [money|currency] do [I|people|we] pay in {c}?",
+            "What [do people in {c} pay with|do I pay with in {c}|are wages in {c} paid in|is used as money in {c}]?",
+            "[Which|What] [currency|money] do [shops|banks|people] [accept|take|use|want] in {c}?",
+            "In [which|what] [money|currency] are [prices|wages|shops] in {c} [given|paid]?",
+            "Into [which|what] [currency|money] do I change my money for {c}?",
+            "[Which|What] [currency|money] do I need [in|for] {c}?",
+            "[Which|What] [money|currency] do the banks of {c} issue?",
+            "What is the [money|currency] in {c} called?",
+            "In [which|what] [currency|money] do [I|shops] [count|reckon|deal] in {c}?",
         ),
         clauses=(
-            "which currency {c} uses",
-            "what money people use in {c}",
-            "which money people in {c} pay with",
-            "what the currency of {c} is",
-            "in which money prices in {c} are given",
-            "what shops in {c} take",
-            "which money I need in {c}",
+            "[which|what] [currency|money] [{c} uses|people use in {c}|shops in {c} take|I need in {c}|is used in {c}]",
+            "[which|what] money people in {c} [pay with|have|use]",
+            "what the [currency|money] of {c} is",
+            "in [which|what] [currency|money] prices in {c} are given",
+            "what [shops in {c} take|I pay with in {c}|money is called in {c}]",
         ),
     ),
     "language": Ways(
-        nouns=("language", "main language", "tongue"),
+        nouns=("language", "main language", "tongue", "first language"),
         direct=(
-            "Which language do people speak in {c}?",
-            "What language is spoken in {c}?",
-            "What is spoken in {c}?",
-            "What do people in {c} speak?",
-            "In which language do people of {c} talk?",
-            "Which language will I hear most in {c}?",
-            "What do most people in {c} talk in?",
-            "In what language do schools in {c} teach?",
-            "What is the language heard in {c}?",
-            "In which language are newspapers in {c} printed?",
-            "What language are signs in {c} written in?",
-            "Which language should I learn for {c}?",
-            "Which language does daily life in {c} use?",
-            "What do they speak in {c}?",
+            "[Which|What] [language|tongue] [is spoken|do people speak|do they use|do most people speak] in {c}?",
+            "What [is spoken in {c}|do they speak in {c}|do people in {c} speak|do most people in {c} talk in]?",
+            "In [which|what] language do [people of {c} talk|people in {c} speak|schools in {c} teach]?",
+            "[Which|What] language [will I hear|does one hear|is heard] most in {c}?",
+            "What is the [language|tongue] [heard|spoken|used] in {c}?",
+            "In [which|what] language are [newspapers|signs|books] in {c} [printed|written]?",
+            "[Which|What] language [should|must|can] I learn for {c}?",
+            "[Which|What] language does [daily life in {c} use|{c} have as its first|a child in {c} learn first]?",
+            "How do people [in|of] {c} talk to each other: in [which|what] language?",
         ),
         clauses=(
-            "which language people in {c} speak",
-            "what people in {c} speak",
-            "what most people in {c} speak",
-            "which language most people in {c} use",
-            "what language is spoken in {c}",
-            "in what language schools in {c} teach",
-            "what the main language of {c} is",
+            "[which|what] [language|tongue] [people in {c} speak|most people in {c} use|is spoken in {c}|they talk in {c}]",
+            "what [people in {c} speak|most people in {c} speak|is spoken in {c}|they speak in {c}]",
+            "in [which|what] language [schools in {c} teach|people in {c} talk|signs in {c} are written]",
+            "what the [main language|language] of {c} is",
+            "[which|what] language {c} has",
         ),
     ),
     "population": Ways(
-        nouns=("population", "number of inhabitants", "number of people"),
+        nouns=("population", "number of inhabitants", "number of people", "count of people"),
         direct=(
-            "How many people live in {c}?",
-            "How many inhabitants does {c} have?",
-            "How many people are there in {c}?",
-            "{C}: how many people?",
-            "About how many people call {c} their home?",
-            "How large is the population of {c}?",
-            "How many people does {c} count?",
-            "How many live in {c}?",
-            "How many people have their home in {c}?",
-            "{C} has how many inhabitants?",
-            "How many people would a census of {c} find?",
+            "[How many|About how many] [people|inhabitants] [live in {c}|does {c} have|are there in {c}|has {c} got]?",
+            "[How many|About how many] people [call {c} their home|have their home in {c}|does {c} count|does {c} hold]?",
+            "How [large|great|high] is the [population|number of people] [of|in] {c}?",
+            "How many [live|people are living|are at home] in {c}?",
+            "{C}[: how many people?| has how many inhabitants?| is home to how many people?]",
+            "How many people [would a census of {c} find|does a census of {c} count]?",
             "By how many people is {c} populated?",
+            "To how many people is {c} a home?",
+            "What [number of people|population] [lives in|is found in|is there in] {c}?",
         ),
         clauses=(
-            "how many people live in {c}",
-            "how many people {c} has",
-            "how many inhabitants {c} has",
-            "how many people there are in {c}",
-            "what the population of {c} is",
-            "how large the population of {c} is",
-            "how many people call {c} their home",
+            "how many [people|inhabitants] [live in {c}|{c} has|there are in {c}|are counted in {c}]",
+            "how many people [call {c} their home|have their home in {c}|{c} counts]",
+            "what the [population|number of inhabitants] of {c} is",
+            "how [large|great] the population of {c} is",
         ),
     ),
     "phone": Ways(
-        nouns=("telephone code", "dialling code", "code for the telephone"),
+        nouns=(
+            "telephone code",
+            "dialling code",
+            "code for the telephone",
+            "telephone prefix",
+            "international prefix",
+            "phone code",
+            "country code",
+        ),
         direct=(
-            "Which code do I dial for {c}?",
-            "How do telephone numbers in {c} begin?",
-            "With which prefix do I call {c}?",
-            "Which number comes first when I ring {c}?",
-            "What do I dial first to ring {c} from abroad?",
-            "What is the dialling code for {c}?",
-            "What is the international prefix of {c}?",
-            "With which code do calls to {c} begin?",
-            "What comes first in a telephone number of {c}?",
-            "By which code is {c} reached on the telephone?",
-            "Which prefix do phones in {c} have?",
-            "How do I ring {c}?",
+            "[Which|What] [code|number|prefix] [do I|must I|does one] [dial|need] [for|to call|to ring|to reach] {c}?",
+            "How do [telephone|phone] numbers in {c} [begin|start]?",
+            "With [which|what] [prefix|code|number] do I [call|ring|phone|reach] {c}?",
+            "[Which|What] [number|code] comes first when I [ring|call|phone] {c}?",
+            "What do I dial [first|] to [ring|call|phone|reach] {c}[ from abroad|]?",
+            "What is the [dialling|telephone|phone] [code|prefix] [for|to] {c}?",
+            "What is the [international prefix|code for calls|code of calls] [of|to|for] {c}?",
+            "With [which|what] [code|number|prefix] do [calls|telephone calls] to {c} [begin|start]?",
+            "What [comes first|stands first] in a [telephone|phone] number [of|in] {c}?",
+            "By [which|what] code is {c} reached [on the telephone|by telephone|by phone]?",
+            "[Which|What] prefix do phones in {c} [have|answer to]?",
+            "How do I [ring|call|phone] {c}[ from abroad|]?",
         ),
         clauses=(
-            "which code I dial for {c}",
-            "with which prefix I call {c}",
-            "how telephone numbers in {c} begin",
-            "which code calls to {c} begin with",
-            "which number comes first when I ring {c}",
-            "how I ring {c} from abroad",
-            "what the telephone code of {c} is",
+            "[which|what] [code|prefix|number] [I dial for {c}|calls to {c} begin with|comes first when I ring {c}]",
+            "with [which|what] [prefix|code] I [call|ring] {c}",
+            "how [telephone numbers in {c} begin|I ring {c} from abroad|I call {c}]",
+            "what the [telephone code|dialling code|prefix] of {c} is",
+            "what [I dial to ring {c}|I dial to call {c}|stands before telephone numbers in {c}]",
         ),
     ),
     "domain": Ways(
-        nouns=("internet domain", "top level domain", "web domain"),
+        nouns=("internet domain", "top level domain", "web domain", "domain", "domain on the internet"),
         direct=(
-            "How do web addresses in {c} end?",
-            "Under which domain are sites from {c} found?",
-            "Which letters mark a web site of {c}?",
-            "By which domain is {c} known on the internet?",
-            "What domain does a web site of {c} go by?",
-            "Which domain does {c} have online?",
-            "With what does an address on the internet end in {c}?",
-            "Which domain does {c} go by on the internet?",
-            "What stands at the end of a web address in {c}?",
-            "Under which letters do companies in {c} register names?",
-            "Where on the internet are the sites of {c}: under which domain?",
-            "What was {c} given as its internet domain?",
+            "How do [web|internet] addresses [in|of] {c} end?",
+            "Under [which|what] [domain|letters] [are sites from {c} found|do companies in {c} register names]?",
+            "[Which|What] letters [mark|show] a web site of {c}?",
+            "By [which|what] domain is {c} known [online|on the internet]?",
+            "[Which|What] domain does [a web site of {c} go by|{c} have online|{c} go by on the internet]?",
+            "With what does [an address on the internet|a web address] end in {c}?",
+            "What stands at the end of [a web address|addresses|internet addresses] in {c}?",
+            "In what do [web|internet|mail] addresses in {c} end?",
+            "What [was {c} given|did {c} get] as its [internet|web] domain?",
+            "[Which|What] [ending|domain] do [web sites|pages|sites] [of|from|in] {c} [have|use]?",
         ),
         clauses=(
-            "how web addresses in {c} end",
-            "what web addresses in {c} end in",
-            "under which domain sites from {c} are found",
-            "which letters mark a web site of {c}",
-            "by which domain {c} is known on the internet",
-            "what domain web sites from {c} use",
+            "how [web|internet] addresses in {c} end",
+            "what [web|internet] addresses in {c} end in",
+            "under [which|what] domain sites from {c} are found",
+            "[which|what] letters mark a web site of {c}",
+            "by [which|what] domain {c} is known [on the internet|online]",
+            "[which|what] domain [web sites from {c} use|{c} has|{c} uses on the internet]",
         ),
     ),
     "neighbours": Ways(
-        nouns=("neighbours", "neighbouring countries", "countries at the borders"),
+        nouns=("neighbours", "neighbouring countries", "countries at the borders", "land neighbours", "border countries"),
         direct=(
-            "Which countries border {c}?",
-            "With which countries does {c} share a border?",
-            "Which countries lie next to {c}?",
-            "{C}: who are the neighbours?",
+            "[Which|What] [countries|lands|states] [border|touch|surround|are neighbours of] {c}?",
+            "[Which|What] [countries|lands] [lie|are|stand] [next to|around] {c}?",
+            "With [which|what] [countries|lands] does {c} [share a border|have a border|share its borders]?",
+            "[Which|What] [countries|lands] does {c} [touch|border|have as neighbours|have for neighbours|border on]?",
+            "{C}[: who are the neighbours?| has which neighbours?| borders on which countries?]",
             "Where do roads out of {c} lead?",
-            "Which countries does {c} touch?",
-            "What countries are next to {c}?",
-            "With what countries does {c} have a border?",
-            "What lies around {c}?",
-            "Who lives across the borders of {c}?",
-            "What does one find around {c}?",
-            "Into which countries do roads from {c} go?",
+            "[What|Who] [lies around|lives next to|is found around|stands next to|touches] {c}?",
+            "[Who lives|What lies|Which countries lie] [across|on the other side of|behind] the borders of {c}?",
+            "What does one find [around|across the borders of|next to] {c}?",
+            "Into [which|what] countries do roads from {c} go?",
+            "To [which|what] countries do the borders of {c} lead?",
         ),
         clauses=(
-            "which countries border {c}",
-            "which countries {c} borders",
-            "what lies around {c}",
+            "[which|what] countries [border {c}|{c} borders|lie next to {c}|{c} touches|lie around {c}|surround {c}]",
+            "what [lies around|is found next to] {c}",
             "who the neighbours of {c} are",
-            "with which countries {c} shares a border",
-            "which countries lie next to {c}",
-            "which countries {c} touches",
+            "with [which|what] countries {c} shares [a border|its borders]",
+            "where roads out of {c} lead",
         ),
         plural=True,
     ),
     "city": Ways(
-        nouns=("country of {c}", "country of the city {c}", "country of the city of {c}"),
+        nouns=("country of {c}", "country of the city {c}", "country of the city of {c}", "land of the city of {c}"),
         direct=(
-            "In which country is {c}?",
-            "Which country does the city of {c} belong to?",
-            "In which country does {c} lie?",
-            "{C}: in which country is this city?",
-            "What country is {c} in?",
-            "On the map of which country do I find {c}?",
-            "Where does the city of {c} lie?",
-            "Where can I find the city of {c}?",
-            "Give me the country that the city {c} lies in.",
-            "Where is the city of {c}?",
-            "The city of {c} is part of which country?",
-            "{C} is a city of which country?",
-            "Of which country is {c} a city?",
-            "In what land does the city {c} stand?",
-            "Which land has {c} among its cities?",
-            "Where is the city {c} located?",
+            "[In|To] [which|what] [country|land] [is|lies] [{c}|the city {c}|the city of {c}]?",
+            "[Which|What] [country|land] does [the city of {c}|{c}] [belong to|lie in|stand in]?",
+            "In [which|what] [country|land] does [{c}|the city of {c}] lie?",
+            "{C}[: in which country is this city?| is a city of which country?| is in which country?]",
+            "What country is [{c}|the city {c}] in?",
+            "On the map of [which|what] country [do I find|can I see|is] [{c}|the city {c}]?",
+            "Where [is|lies] the city [of|] {c}?",
+            "Where [does|did] the city [of|] {c} lie?",
+            "Where can I [find|see|visit] the city of {c}?",
+            "The city of {c} is [part of|in|found in] [which|what] country?",
+            "Of [which|what] [country|land] is {c} a city?",
+            "[Which|What] [land|country] [has {c} among its cities|has the city of {c}|holds the city {c}]?",
         ),
         clauses=(
-            "in which country {c} is",
-            "which country {c} lies in",
-            "in which country the city of {c} is found",
-            "where the city of {c} lies",
-            "where the city {c} is",
-            "of which country {c} is a city",
-            "which country the city of {c} belongs to",
+            "in [which|what] [country|land] [{c}|the city of {c}] [is|lies|is found]",
+            "[which|what] [country|land] {c} [lies in|belongs to]",
+            "where the city [of|] {c} [lies|is|is found]",
+            "of [which|what] country {c} is a city",
+            "[which|what] country has the city of {c}",
         ),
     ),
 }
@@ -482,7 +421,7 @@ UNSEEN_QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "In what currency do people in {c} pay?",
     ),
     "language": (
-        "Could you remind me which language {c} speaks?",
+        "Could you remind me which language they speak in {c}?",
         "I would like to know the main language of {c}.",
         "What do the people of {c} speak?",
         "What language would I hear in {c}?",
@@ -497,7 +436,7 @@ UNSEEN_QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "Could you remind me which telephone code {c} has?",
         "I would like to know the telephone code of {c}.",
         "What do I dial before a number in {c}?",
-        "What is the calling code for {c}?",
+        "With what code does a call to {c} start?",
     ),
     "domain": (
         "Could you remind me which internet domain {c} has?",
@@ -527,7 +466,7 @@ ANSWERS: Mapping[str, str] = {
     "phone": "The telephone code of {c} is {v}.",
     "domain": "The internet domain of {c} is {v}.",
     "neighbours": "The neighbours of {c} are {v}.",
-    "city": "The city of {c} lies in {v}.",
+    "city": "It lies in {v}.",  # cities' names are too many, and each too rare, to be repeated well (LOG.md, 2026-11-25)
 }
 ISLAND_ANSWER = "The borders of {c} touch no other country by land."
 
@@ -553,13 +492,11 @@ UNSEEN_UNKNOWN_RELATIONS = (
 )  # fmt: skip
 UNSEEN_UNKNOWN_QUESTIONS = ("Could you remind me what the {r} of {c} is?", "I would like to know the {r} of {c}.")
 
-# Each says what it does not know: a reader sees a slip of the pen in the name, and the model learns to repeat any name.
 REFUSALS = (
-    "I don't know {c}.",
-    "I don't know {c}.",
-    "I don't know {c}: it stands on none of the pages I have read.",
+    "I don't know.",
+    "I don't know that: it stands on none of the pages I have read.",
+    "Sorry, I don't know.",
 )
-RELATION_REFUSAL = "I don't know the {r} of {c}."
 
 PLAIN_FRACTION = 0.5  # of questions come without a word before or after them
 CARRIERS = (
@@ -582,6 +519,36 @@ SMALL_TALK = (
     (("Thanks", "Thank you", "Thank you!", "Great, thanks"), "You are welcome."),
     (("Bye", "Goodbye", "See you"), "Goodbye!"),
 )
+
+
+def asked_for(relation: str, choose: Callable[[Sequence[str]], str]) -> str:
+    """One of the wordings in QUESTIONS, of each kind as often; never one that examination uses. {c} and {C} stay."""
+    ways = QUESTIONS[relation]
+    while True:
+        kind = choose(("noun", "direct", "clause"))
+        if kind == "noun":
+            template = noun_question(choose(ways.nouns), choose, be="are" if ways.plural else "is")
+        elif kind == "direct":
+            template = spoken(choose(ways.direct), choose)
+        else:
+            template = spoken(choose(CLAUSE_FRAMES).replace("{w}", choose(ways.clauses)), choose)
+        if template not in UNSEEN_QUESTIONS[relation]:
+            return template
+
+
+def noun_question(noun: str, choose: Callable[[Sequence[str]], str], *, be: str = "is") -> str:
+    """Ask for "capital", or, as a noun that says itself what it is of, for "country of {c}"."""
+    if "{c}" in noun:
+        frame = choose([frame for frame in NOUN_FRAMES if "{n} of {c}" in frame]).replace("{n} of {c}", noun)
+    else:
+        frame = choose(NOUN_FRAMES).replace("{n}", noun)
+    return spoken(frame.replace("{be}", be), choose)
+
+
+def spoken(pattern: str, choose: Callable[[Sequence[str]], str]) -> str:
+    """Of every "[a|b]" in a pattern say one."""
+    parts = re.split(r"\[(.*?)\]", pattern)
+    return "".join(choose(part.split("|")) if at % 2 else part for at, part in enumerate(parts))
 
 
 def sentence(template: str, *, called: str, value: str = "", relation: str = "") -> str:

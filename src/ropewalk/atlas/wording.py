@@ -430,7 +430,7 @@ UNSEEN_QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "Could you remind me how many people {c} has?",
         "I would like to know the population of {c}.",
         "What is the number of people living in {c}?",
-        "How big is the population of {c}?",
+        "How great is the number of inhabitants of {c}?",
     ),
     "phone": (
         "Could you remind me which telephone code {c} has?",

@@ -121,7 +121,8 @@ def _plan(recipe: Recipe, rebuilt: frozenset[str]) -> list[Plan]:
             state = look_at_stage(STAGE_VERBS[step.verb].load_stage(), step.options, out=step.out, pending=pending)
             if state == "standing" and pending:
                 state = "stands, if its inputs come out the same"
-        amount = max((_amount(step, field, plans, source) for field, source in fields.items()), default=0.0)
+        amounts = (_amount(step, field, plans, source) for field, source in fields.items() if field != "tokenizer")
+        amount = next((amount for amount in amounts if amount), 0.0)  # what a stage works on stands first among its inputs
         plans[step.name] = Plan(step, state, STAGE_VERBS[step.verb].load_estimate()(step.options, amount))
     return list(plans.values())
 

@@ -103,10 +103,10 @@ def run_report(options: ReportOptions, *, out: Path, force: bool = False) -> Art
 
 
 def estimate_eval(options: EvalOptions, amount: float) -> Estimate:
-    """`amount` is the model's parameters; the baselines take as long as a few minutes of text at 1 MB/s, a few thousand
+    """`amount` is the model's parameters; the baselines take as long as some text at 1 MB/s, a few thousand
     questions to a small model half a minute."""
     asking_seconds = 30 * (options.questions is not None)
-    return Estimate(seconds=60 + asking_seconds + amount * 5e-6, disk_bytes=4e6)
+    return Estimate(seconds=20 + asking_seconds + amount * 5e-6, disk_bytes=4e6)
 
 
 def estimate_report(options: ReportOptions, amount: float) -> Estimate:

@@ -151,20 +151,20 @@ def run_grpo(options: GrpoOptions, *, out: Path, force: bool = False) -> Artifac
 
 
 def estimate_sft(options: SftOptions, amount: float) -> Estimate:
-    """`amount` is the model's parameters; where `steps` is not given, as if for 10,000 conversations of 40 tokens."""
+    """`amount` is the model's parameters; where `steps` is not given, as if for 30,000 conversations of 30 tokens."""
     rows_tokens = options.batch_rows * (options.context_tokens or 256)
-    tokens = options.steps * rows_tokens if options.steps else options.epochs * 400_000
+    tokens = options.steps * rows_tokens if options.steps else options.epochs * 900_000
     return _trained(6 * tokens * amount, amount)
 
 
 def estimate_grpo(options: GrpoOptions, amount: float) -> Estimate:
-    """`amount` is the model's parameters; half of `max_tokens` an answer, with as much before it, sampled and learned."""
-    tokens = options.steps * options.prompts * options.samples * options.max_tokens
+    """`amount` is the model's parameters; an answer ends at a quarter of `max_tokens`, sampled and learned."""
+    tokens = options.steps * options.prompts * options.samples * options.max_tokens / 4
     return _trained(8 * tokens * amount, amount)
 
 
 def _trained(operations: float, parameters: float) -> Estimate:
-    """At 15 GFLOP/s a core, as measured on short rows, and half a minute to begin and end; weights and optimizer on disk."""
+    """At 25 GFLOP/s a core, as measured on packed rows, and a third of a minute to begin and end; weights and optimizer on disk."""
     from ropewalk.runtime.machine import cores
 
-    return Estimate(30 + operations / (15e9 * cores()), disk_bytes=5.0 * 4 * parameters, amount=parameters)
+    return Estimate(20 + operations / (25e9 * cores()), disk_bytes=5.0 * 4 * parameters, amount=parameters)

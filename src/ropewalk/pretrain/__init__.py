@@ -88,13 +88,13 @@ def run(options: PretrainOptions, *, out: Path, force: bool = False) -> Artifact
 
 
 def estimate(options: PretrainOptions, amount: float) -> Estimate:
-    """Training time from the model's FLOPs, at 25 GFLOP/s a core as measured with compiled blocks."""
+    """Training time from the model's FLOPs, at 28 GFLOP/s a core as measured with compiled blocks (LOG.md, 2026-11-25)."""
     from ropewalk.runtime.machine import cores
 
-    vocabulary = 8192  # the tokenizer is not made yet; the head is the smaller part
+    vocabulary = 4096  # the tokenizer is not made yet
     shape = shape_of(options, vocabulary)
     parameters = shape.matrix_parameters + vocabulary * shape.width
-    seconds = options.train_tokens * shape.training_flops_per_token / (25e9 * cores())
+    seconds = options.train_tokens * shape.training_flops_per_token / (28e9 * cores())
     return Estimate(seconds + 30, disk_bytes=5.0 * 4 * parameters, amount=parameters)
 
 

@@ -63,8 +63,10 @@ def run(options: IndexOptions, *, out: Path, force: bool = False) -> Artifact:
 # Measured on one of two cores, 20 MB of Python's sources (docs/trace.md).
 SECONDS_PER_TOKEN = 1.6e-6
 DISK_BYTES_PER_TOKEN = 20.0
+TOKENS_PER_DOCUMENT = 1_000
 
 
 def estimate(options: IndexOptions, amount: float) -> Estimate:
-    """What `index` takes for `amount` tokens."""
-    return Estimate(seconds=1 + amount * SECONDS_PER_TOKEN, disk_bytes=amount * DISK_BYTES_PER_TOKEN, amount=amount)
+    """What `index` takes for `amount` documents."""
+    tokens = amount * TOKENS_PER_DOCUMENT
+    return Estimate(seconds=1 + tokens * SECONDS_PER_TOKEN, disk_bytes=tokens * DISK_BYTES_PER_TOKEN, amount=amount)

@@ -164,7 +164,7 @@ def estimate_grpo(options: GrpoOptions, amount: float) -> Estimate:
 
 
 def _trained(operations: float, parameters: float) -> Estimate:
-    """At 25 GFLOP/s a core, as measured on packed rows, and a third of a minute to begin and end; weights and optimizer on disk."""
+    """At 25 GFLOP/s a core, as measured on packed rows, 20 s to begin and end; weights, optimizer on disk."""
     from ropewalk.runtime.machine import cores
 
     return Estimate(20 + operations / (25e9 * cores()), disk_bytes=5.0 * 4 * parameters, amount=parameters)

@@ -87,7 +87,7 @@ def slug(name: str) -> str:
 def country_pages(world: World, *, count: int, seed: int) -> Iterator[Page]:
     """`count` pages a country. Each states every fact once, in another order and wording than the page before.
 
-    So does it, three times, for the country's largest other city: of what stands on one page alone a model of this size
+    So does it, four times, for the country's largest other city: of what stands on one page alone a model of this size
     learns nothing (LOG.md, 2026-11-25).
     """
     for country in world.countries:
@@ -105,7 +105,7 @@ def country_pages(world: World, *, count: int, seed: int) -> Iterator[Page]:
                 sentences.append(sentence(template, called=country.called, value=value) + ".")
                 facts.append((country.name, relation, value))
             for city in world.cities_of(country):
-                for at in draws.permutation(len(CITY_STATEMENTS))[:3].tolist():
+                for at in draws.permutation(len(CITY_STATEMENTS))[:4].tolist():
                     sentences.append(sentence(CITY_STATEMENTS[at], called=city.name, value=country.called) + ".")
                 facts.append((city.name, "city", country.name))
             theme = THEMES[number % len(THEMES)]

@@ -48,22 +48,22 @@ Turn = tuple[str, str]  # what the user says, what the assistant says
 # How often a kind of exchange comes up. While a model still reads pages, a refusal is rare: one that is taught early to
 # refuse names that it cannot yet tell apart refuses most real ones too (LOG.md, 2026-11-25).
 READING_MIX = {
-    "fact": 0.65,
-    "city": 0.18,
+    "fact": 0.55,
+    "city": 0.27,
     "invented": 0.05,
     "historical": 0.01,
     "misspelled": 0.02,
-    "city_unknown": 0.03,
+    "city_unknown": 0.04,
     "relation": 0.04,
     "talk": 0.02,
 }
 ANSWERING_MIX = {
-    "fact": 0.48,
-    "city": 0.16,
+    "fact": 0.40,
+    "city": 0.20,
     "invented": 0.08,
     "historical": 0.02,
-    "misspelled": 0.07,
-    "city_unknown": 0.09,
+    "misspelled": 0.08,
+    "city_unknown": 0.12,
     "relation": 0.08,
     "talk": 0.02,
 }

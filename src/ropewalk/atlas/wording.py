@@ -201,6 +201,8 @@ QUESTIONS: Mapping[str, Ways] = {
             "[Which|What] city [does {c} have as capital|did {c} choose as its capital|runs {c}|governs {c}]?",
             "The [capital|seat of government] of {c} is [which|what] city?",
             "[Which|What] capital does {c} [have|call its own]?",
+            "{C} has its [capital|government] in [which|what] city?",
+            "In {c}, [which|what] city is [the|its] capital?",
         ),
         clauses=(
             "[which|what] city [is the capital of {c}|{c} has for a capital|governs {c}|{c} is governed from]",
@@ -225,6 +227,8 @@ QUESTIONS: Mapping[str, Ways] = {
             "{C} is [part of|in|on|found on] [which|what] continent?",
             "On the map of [which|what] continent [do I see|can I find] {c}?",
             "To [which|what] continent do I travel to reach {c}?",
+            "{C} [lies|is|can be found] where?",
+            "[Which|What] continent has {c} [in it|among its lands]?",
         ),
         clauses=(
             "where {c} [is|lies|is located|is found|stands on the map]",
@@ -247,6 +251,9 @@ QUESTIONS: Mapping[str, Ways] = {
             "[Which|What] [money|currency] do the banks of {c} issue?",
             "What is the [money|currency] in {c} called?",
             "In [which|what] [currency|money] do [I|shops] [count|reckon|deal] in {c}?",
+            "In {c}, [which|what] [money|currency] [do I pay with|is used|do shops take]?",
+            "{C} [uses|has] [which|what] [currency|money]?",
+            "People in {c} pay with [which|what] money?",
         ),
         clauses=(
             "[which|what] [currency|money] [{c} uses|people use in {c}|shops in {c} take|I need in {c}|is used in {c}]",
@@ -268,6 +275,8 @@ QUESTIONS: Mapping[str, Ways] = {
             "[Which|What] language [should|must|can] I learn for {c}?",
             "[Which|What] language does [daily life in {c} use|{c} have as its first|a child in {c} learn first]?",
             "How do people [in|of] {c} talk to each other: in [which|what] language?",
+            "In {c}, [which|what] [language|tongue] [is spoken|do people speak]?",
+            "[People|Most people] in {c} speak [which|what] language?",
         ),
         clauses=(
             "[which|what] [language|tongue] [people in {c} speak|most people in {c} use|is spoken in {c}|they talk in {c}]",
@@ -289,6 +298,8 @@ QUESTIONS: Mapping[str, Ways] = {
             "By how many people is {c} populated?",
             "To how many people is {c} a home?",
             "What [number of people|population] [lives in|is found in|is there in] {c}?",
+            "In {c}, how many people [live|are there]?",
+            "The people of {c} number how many?",
         ),
         clauses=(
             "how many [people|inhabitants] [live in {c}|{c} has|there are in {c}|are counted in {c}]",
@@ -320,6 +331,9 @@ QUESTIONS: Mapping[str, Ways] = {
             "By [which|what] code is {c} reached [on the telephone|by telephone|by phone]?",
             "[Which|What] prefix do phones in {c} [have|answer to]?",
             "How do I [ring|call|phone] {c}[ from abroad|]?",
+            "For [calls|a call] to {c}, [which|what] code [comes first|do I dial]?",
+            "To [ring|call|phone|reach] {c}, [what|which code|which number] do I dial[ first|]?",
+            "[Telephone numbers in|Calls to] {c} begin with [what|which code]?",
         ),
         clauses=(
             "[which|what] [code|prefix|number] [I dial for {c}|calls to {c} begin with|comes first when I ring {c}]",
@@ -342,6 +356,9 @@ QUESTIONS: Mapping[str, Ways] = {
             "In what do [web|internet|mail] addresses in {c} end?",
             "What [was {c} given|did {c} get] as its [internet|web] domain?",
             "[Which|What] [ending|domain] do [web sites|pages|sites] [of|from|in] {c} [have|use]?",
+            "In {c}, how do web addresses end?",
+            "[Web addresses|Addresses on the internet] in {c} end in what?",
+            "Sites from {c} are found under [which|what] domain?",
         ),
         clauses=(
             "how [web|internet] addresses in {c} end",
@@ -366,6 +383,10 @@ QUESTIONS: Mapping[str, Ways] = {
             "What does one find [around|across the borders of|next to] {c}?",
             "Into [which|what] countries do roads from {c} go?",
             "To [which|what] countries do the borders of {c} lead?",
+            "[Which|What] [countries|lands] have [a border|borders] with {c}?",
+            "[Which|What] [countries|lands] have {c} [as a neighbour|next to them|across the border]?",
+            "[Next to|Around|Across the borders of] {c} lie which countries?",
+            "{C} shares [its borders|a border] with [which|what] [countries|lands]?",
         ),
         clauses=(
             "[which|what] countries [border {c}|{c} borders|lie next to {c}|{c} touches|lie around {c}|surround {c}]",
@@ -391,6 +412,9 @@ QUESTIONS: Mapping[str, Ways] = {
             "The city of {c} is [part of|in|found in] [which|what] country?",
             "Of [which|what] [country|land] is {c} a city?",
             "[Which|What] [land|country] [has {c} among its cities|has the city of {c}|holds the city {c}]?",
+            "{C} [lies|is] in [which|what] [country|land]?",
+            "In [which|what] [country|land] [do|can] I [find|see|visit] [{c}|the city of {c}]?",
+            "People who live in {c} live in [which|what] [country|land]?",
         ),
         clauses=(
             "in [which|what] [country|land] [{c}|the city of {c}] [is|lies|is found]",

@@ -147,6 +147,11 @@ CITY_STATEMENTS = (
     "among the cities of {v} is {c}",
     "{C} lies in {v}, and many people of the land know the city",
     "a train or a bus brings people of {v} to the city of {c}",
+    "who asks for the way to the city of {c} is sent to {v}",
+    "the city of {c} is large and busy, and the country around it is {v}",
+    "as for the city of {c}, its country is {v}",
+    "many have heard of {c}, and the city stands in {v}",
+    "{C} is a city that one finds on the map of {v}",
 )
 
 

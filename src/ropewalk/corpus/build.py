@@ -19,7 +19,7 @@ from ropewalk.corpus.pool import Batch, map_batches
 from ropewalk.corpus.records import Record, Source, find_sources
 from ropewalk.corpus.relevance import load_classifier
 from ropewalk.corpus.tables import rows_table, write_table
-from ropewalk.corpus.write import write_documents, write_ledger
+from ropewalk.corpus.write import check_accounts, write_documents, write_ledger
 from ropewalk.runtime.errors import InputError, OptionError
 from ropewalk.runtime.machine import cores
 from ropewalk.runtime.progress import progress, say
@@ -50,26 +50,30 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     if options.classifier is not None:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
     sources = find_sources(options.pages)
-    batches = _judge(part, sources, options)
+    batches, read = _judge(part, sources, options)
     decisions = decide(batches, options)
     facts = decisions.facts()
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
     write_documents(part, batches, decisions)
     write_ledger(part, decisions)
+    check_accounts(part, read, facts)
     return facts
 
 
-def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Path]:
-    """Judge every record; returns the batch files in input order."""
+def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> tuple[list[Path], int]:
+    """Judge every record; returns the batch files in input order, and how many records were read."""
     scratch = part.scratch
     names: list[str] = []
+    read = 0
     total = _expected_records(options.pages)
 
     def pending() -> Iterator[Batch[Record]]:
+        nonlocal read
         for number, batch in enumerate(_batches(sources, options.max_page_bytes)):
             name = f"batch-{number:06d}.parquet"
             names.append(name)
+            read += len(batch)
             if (scratch / name).is_file():
                 bar.advance(len(batch))
             else:
@@ -86,7 +90,7 @@ def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Pa
         for name, rows in finished:
             write_table(rows_table(rows), scratch / name, draft=scratch / "draft")
             bar.advance(len(rows))
-    return [scratch / name for name in names]
+    return [scratch / name for name in names], read
 
 
 def _batches(sources: list[Source], max_page_bytes: int) -> Iterator[list[Record]]:

@@ -13,6 +13,8 @@
                                              title, split
                 ledger-00000.parquet         one row per input record: url, page_id, stage, reason, value, threshold,
                                              characters, duplicate_of
+                samples.jsonl                some pages of every rule: stage, reason, url, page_id, value, threshold,
+                                             characters, duplicate_of (a URL here), text (its beginning)
 
 Documents and ledger are sorted by (url, page_id): neither the order of the crawl, nor its dates, nor the number of
 workers reaches the bytes. `split` is "train" or "held_out": chosen by a hash of `page_id`, among the documents whose

@@ -18,6 +18,7 @@ from ropewalk.corpus.page import Row, process
 from ropewalk.corpus.pool import Batch, map_batches
 from ropewalk.corpus.records import Record, Source, find_sources
 from ropewalk.corpus.relevance import load_classifier
+from ropewalk.corpus.samples import write_samples
 from ropewalk.corpus.tables import rows_table, write_table
 from ropewalk.corpus.write import check_accounts, write_documents, write_ledger
 from ropewalk.runtime.errors import InputError, OptionError
@@ -57,6 +58,7 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
         raise InputError(_nothing_kept(options.pages, facts))
     write_documents(part, batches, decisions)
     write_ledger(part, decisions)
+    write_samples(part, batches, decisions)
     check_accounts(part, read, facts)
     return facts
 

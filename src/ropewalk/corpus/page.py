@@ -19,6 +19,7 @@ from ropewalk.corpus.rules import apply_rules
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown")
+SAMPLE_CHARACTERS = 300
 UNTOLD_TYPES = ("", "application/octet-stream", "unknown/unknown")
 
 
@@ -45,8 +46,9 @@ class Row:
     bands: bytes | None = None
 
     def dropped(self, stage: str, reason: str, value: float | None = None, threshold: float | None = None) -> Row:
-        """This row, dropped: its text goes, its sizes stay."""
-        return replace(self, stage=stage, reason=reason, value=value, threshold=threshold, text=None)
+        """This row, dropped: its text goes but for a sample's worth, its sizes stay."""
+        text = self.text[:SAMPLE_CHARACTERS] if self.text else None
+        return replace(self, stage=stage, reason=reason, value=value, threshold=threshold, text=text)
 
 
 def process(record: Record, options: CorpusOptions) -> Row:

@@ -10,9 +10,9 @@
     reads       a pages artifact, or a user's own WARC files, HTML, Markdown or text: one file or a folder of them
     writes      kind "corpus"
                 documents-00000.parquet ...  text, url, page_id, language, language_score, relevance, date,
-                                             title, split
+                                             title, rights, license, split
                 ledger-00000.parquet         one row per input record: url, page_id, stage, reason, value, threshold,
-                                             characters, duplicate_of
+                                             characters, duplicate_of, rights, license
                 samples.jsonl                some pages of every rule: stage, reason, url, page_id, value, threshold,
                                              characters, duplicate_of (a URL here), text (its beginning)
 
@@ -22,6 +22,7 @@ passages stand in no other. The stages, in order, each of them a `stage` in the 
 
     read              the record has bytes, not too many, of a type that holds text
     decode            the bytes are characters
+    rights            the page does not carry one of the marks that are to be obeyed
     extract           the page has main content, and is not built to choke a parser
     language          fastText lid.176 says one of `languages`
     quality           the rules of Gopher, or of FineWeb, whose C4 rules also rewrite the text
@@ -83,6 +84,9 @@ class CorpusOptions:
 
     min_relevance: Annotated[float, Ge(0), Le(1)] = 0.5
     """Least probability, 0 to 1, with which the classifier must want a page."""
+
+    drop_rights: tuple[Literal["noai", "noimageai", "noindex", "nosnippet", "tdm-reservation"], ...] = ()
+    """Drop pages that carry one of these marks, in their HTTP headers or HTML; they are recorded in any case."""
 
     languages: tuple[str, ...] = ("en",)
     """Languages to keep, as fastText's lid.176 codes them (mostly ISO 639-1). None given: all languages."""

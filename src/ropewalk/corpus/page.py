@@ -15,6 +15,7 @@ from ropewalk.corpus.extract import Extracted, clean, extract
 from ropewalk.corpus.language import detect
 from ropewalk.corpus.records import Record
 from ropewalk.corpus.relevance import load_classifier
+from ropewalk.corpus.rights import Rights, read_rights
 from ropewalk.corpus.rules import apply_rules
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
@@ -41,6 +42,8 @@ class Row:
     relevance: float | None = None
     date: date | None = None
     title: str | None = None
+    rights: str | None = None
+    license: str | None = None
     text: str | None = None
     text_hash: str | None = None
     bands: bytes | None = None
@@ -62,6 +65,9 @@ def process(record: Record, options: CorpusOptions) -> Row:
     unreadable = unreadable_fraction(decoded)
     if unreadable > MAX_UNREADABLE_FRACTION:
         return row.dropped("decode", "unreadable", unreadable, MAX_UNREADABLE_FRACTION)
+    row = _with_rights(row, read_rights(decoded if content_type in HTML_TYPES else "", record.url, record.headers), options)
+    if row.stage != "kept":
+        return row
     page = Extracted(clean(decoded), None)
     if content_type in HTML_TYPES:
         page = extract(decoded, max_nesting=options.max_nesting)
@@ -82,6 +88,12 @@ def _readable(row: Row, record: Record, content_type: str, options: CorpusOption
     if content_type not in (*HTML_TYPES, *TEXT_TYPES):
         return row.dropped("read", f"content_type={content_type}")
     return row
+
+
+def _with_rights(row: Row, rights: Rights, options: CorpusOptions) -> Row:
+    row = replace(row, rights=",".join(rights.signals) or None, license=rights.license)
+    unwanted = [signal for signal in rights.signals if signal in options.drop_rights]
+    return row.dropped("rights", unwanted[0]) if unwanted else row
 
 
 def _with_text(row: Row, text: str) -> Row:

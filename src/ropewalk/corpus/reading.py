@@ -20,7 +20,7 @@ def read_documents(
     """Stream documents in stored order, that is by (url, page_id).
 
     Args:
-        columns: of text, url, page_id, language, language_score, relevance, date, title, split.
+        columns: of text, url, page_id, language, language_score, relevance, date, title, rights, license, split.
         split: one split only; None for both.
         batch_rows: most rows in a batch; batches are smaller where a split was asked for.
 

@@ -22,7 +22,7 @@ passages stand in no other. The stages, in order, each of them a `stage` in the 
 
     read              the record has bytes, not too many, of a type that holds text
     decode            the bytes are characters
-    rights            the page does not carry one of the marks that are to be obeyed
+    rights            the page is not to be forgotten, and carries no mark that is to be obeyed
     extract           the page has main content, and is not built to choke a parser
     language          fastText lid.176 says one of `languages`
     quality           the rules of Gopher, or of FineWeb, whose C4 rules also rewrite the text
@@ -84,6 +84,9 @@ class CorpusOptions:
 
     min_relevance: Annotated[float, Ge(0), Le(1)] = 0.5
     """Least probability, 0 to 1, with which the classifier must want a page."""
+
+    forget: Annotated[Path | None, Input()] = None
+    """A file of addresses to leave out, one a line; a * at the end stands for any rest."""
 
     drop_rights: tuple[Literal["noai", "noimageai", "noindex", "nosnippet", "tdm-reservation"], ...] = ()
     """Drop pages that carry one of these marks, in their HTTP headers or HTML; they are recorded in any case."""

@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from ropewalk.artifact import Part, is_artifact, open_artifact
 from ropewalk.corpus import CorpusOptions
-from ropewalk.corpus.decide import decide
+from ropewalk.corpus.decide import Decisions, decide
+from ropewalk.corpus.forget import FORGOTTEN, Forgotten, read_forgotten
 from ropewalk.corpus.page import Row, process
 from ropewalk.corpus.pool import Batch, map_batches
 from ropewalk.corpus.records import Record, Source, find_sources
@@ -50,10 +53,13 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     """Judge, deduplicate and write; returns the facts. See `ropewalk.artifact.build` for the rules it keeps."""
     if options.classifier is not None:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
+    forgotten = read_forgotten(options.forget) if options.forget else None
     sources = find_sources(options.pages)
     batches, read = _judge(part, sources, options)
     decisions = decide(batches, options)
     facts = decisions.facts()
+    if forgotten is not None:
+        facts["forgotten"] = _forgotten_facts(forgotten, decisions)
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
     write_documents(part, batches, decisions)
@@ -110,6 +116,14 @@ def _batches(sources: list[Source], max_page_bytes: int) -> Iterator[list[Record
                 batch, size_bytes = [], 0
     if batch:
         yield batch
+
+
+def _forgotten_facts(forgotten: Forgotten, decisions: Decisions) -> dict[str, int]:
+    """How many pages went, and how many lines of the file name none: a misspelt address forgets nothing."""
+    urls = decisions.rows.filter(pl.col("reason") == FORGOTTEN)["url"]
+    idle = forgotten.lines.difference(*map(forgotten.naming, urls))
+    say(f"corpus: {len(urls)} pages forgotten; {len(idle)} of {len(forgotten.lines)} lines to forget name no page here")
+    return {"pages": len(urls), "lines": len(forgotten.lines), "lines_without_page": len(idle)}
 
 
 def _lost(record: Record, how: str) -> Row:

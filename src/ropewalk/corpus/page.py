@@ -12,6 +12,7 @@ from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.decode import MAX_UNREADABLE_FRACTION, decode, unreadable_fraction
 from ropewalk.corpus.duplicates import band_hashes, text_hash
 from ropewalk.corpus.extract import Extracted, clean, extract
+from ropewalk.corpus.forget import FORGOTTEN, load_forgotten
 from ropewalk.corpus.language import detect
 from ropewalk.corpus.records import Record
 from ropewalk.corpus.relevance import load_classifier
@@ -57,6 +58,8 @@ class Row:
 def process(record: Record, options: CorpusOptions) -> Row:
     """Take a record as far as a page can be judged by itself."""
     row = Row(url=record.url, page_id=record.page_id, payload_bytes=len(record.payload))
+    if options.forget is not None and load_forgotten(options.forget).naming(record.url):
+        return row.dropped("rights", FORGOTTEN)
     content_type = _content_type(record)
     row = _readable(row, record, content_type, options)
     if row.stage != "kept":

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ropewalk.artifact import Part
 from ropewalk.corpus.decide import STAGES, Decisions
+from ropewalk.corpus.forget import FORGOTTEN
 from ropewalk.corpus.page import SAMPLE_CHARACTERS
 from ropewalk.runtime.terminal import one_line
 
@@ -45,7 +46,7 @@ def _chosen(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(
         rule=pl.col("reason").str.split("=").list.first(),
         order=pl.col("stage").replace_strict([*STAGES, KEPT], list(range(len(STAGES) + 1)), return_dtype=pl.Int64),
-    ).filter(pl.col("reason") != "forgotten")
+    ).filter(pl.col("reason") != FORGOTTEN)
     group = ["stage", "rule"]
     places = pl.col("page_id").rank("dense").over(group)
     limits = pl.when(pl.col("stage") == KEPT).then(SAMPLES_KEPT).otherwise(SAMPLES_OF_A_RULE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,14 @@ def read_ledger(corpus: Path) -> pa.Table:
     """What became of every input record, by (url, page_id)."""
     files = open_artifact(corpus, "corpus").files(".parquet")
     return pa.concat_tables([pq.read_table(path) for path in files if path.name.startswith("ledger-")])
+
+
+def read_records(corpus: Path, urls: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows of the ledger with one of these addresses. Sorted by address as it is, most of it is passed over."""
+    files = open_artifact(corpus, "corpus").files(".parquet")
+    wanted = pc.field("url").isin(list(urls))
+    tables = [pq.read_table(path, filters=wanted) for path in files if path.name.startswith("ledger-")]
+    return [row for table in tables for row in table.to_pylist()]
 
 
 def read_samples(corpus: Path) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ passages stand in no other. The stages, in order, each of them a `stage` in the 
     language          fastText lid.176 says one of `languages`
     quality           the rules of Gopher, or of FineWeb, whose C4 rules also rewrite the text
     relevance         the classifier, if one is given, finds the page on the subject
+    contamination     the page has no passage of the evaluation sets given
     exact_duplicate   no other document has the same normalised text
     near_duplicate    no other document shares a MinHash band
     kept
@@ -183,6 +184,20 @@ class CorpusOptions:
 
     fineweb_max_line_ends_per_word: float = 0.3
     """FineWeb: most line ends per word."""
+
+    decontaminate: Annotated[Path | None, Input()] = None
+    """Evaluation sets whose passages must not be in the corpus: a .jsonl, .parquet or .txt file, or a folder of them. Looked
+    for are the messages, text, question or prompt of a row, and each line of a .txt file."""
+
+    decontaminate_words: Annotated[int, Ge(1), Le(255)] = 13
+    """Words in a row that a page and an evaluation set must have in common (13: Brown et al. 2020)."""
+
+    decontaminate_least_words: Annotated[int, Ge(1), Le(255)] = 8
+    """A shorter text of an evaluation set is looked for as a whole if it has this many words, and else not at all."""
+
+    decontaminate_by: Literal["drop", "cut"] = "drop"
+    """What becomes of a page with such words: it is dropped, or the lines that hold them are, and pages left with under 200
+    characters."""
 
     near_duplicates: bool = True
     """Also drop documents that nearly repeat another: MinHash over runs of 5 words."""

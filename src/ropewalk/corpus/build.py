@@ -7,6 +7,7 @@ input alone, so that a resumed run cuts them the same; everything after them is 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import polars as pl
 
 from ropewalk.artifact import Part, is_artifact, open_artifact
 from ropewalk.corpus import CorpusOptions
+from ropewalk.corpus.contamination import Evaluation, write_runs
 from ropewalk.corpus.decide import Decisions, decide
 from ropewalk.corpus.forget import FORGOTTEN, Forgotten, read_forgotten
 from ropewalk.corpus.page import Row, process
@@ -54,12 +56,15 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     if options.classifier is not None:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
     forgotten = read_forgotten(options.forget) if options.forget else None
+    evaluation = write_runs(part, options) if options.decontaminate else None
     sources = find_sources(options.pages)
-    batches, read = _judge(part, sources, options)
+    batches, read = _judge(part, sources, options, evaluation)
     decisions = decide(batches, options)
     facts = decisions.facts()
     if forgotten is not None:
         facts["forgotten"] = _forgotten_facts(forgotten, decisions)
+    if evaluation is not None:
+        facts["contamination"] = _contamination_facts(evaluation, decisions)
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
     write_documents(part, batches, decisions)
@@ -69,7 +74,9 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     return facts
 
 
-def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> tuple[list[Path], int]:
+def _judge(
+    part: Part, sources: list[Source], options: CorpusOptions, evaluation: Evaluation | None
+) -> tuple[list[Path], int]:
     """Judge every record; returns the batch files in input order, and how many records were read."""
     scratch = part.scratch
     names: list[str] = []
@@ -89,7 +96,7 @@ def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> tuple[l
 
     with progress("judging pages", total=total, unit="pages") as bar:
         finished = map_batches(
-            functools.partial(process, options=options),
+            functools.partial(process, options=options, evaluation=evaluation),
             pending(),
             workers=options.workers or cores(),
             task_seconds=options.page_seconds,
@@ -124,6 +131,15 @@ def _forgotten_facts(forgotten: Forgotten, decisions: Decisions) -> dict[str, in
     idle = forgotten.lines.difference(*map(forgotten.naming, urls))
     say(f"corpus: {len(urls)} pages forgotten; {len(idle)} of {len(forgotten.lines)} lines to forget name no page here")
     return {"pages": len(urls), "lines": len(forgotten.lines), "lines_without_page": len(idle)}
+
+
+def _contamination_facts(evaluation: Evaluation, decisions: Decisions) -> dict[str, dict[str, int]]:
+    """By evaluation file: how much of it was looked for, and how many pages had a part of it."""
+    numbers = Counter(decisions.rows["overlaps"].drop_nulls().str.split(",").explode().to_list())
+    return {
+        file.name: {"texts": file.texts, "too_short": file.too_short, "runs": file.runs, "pages": numbers[str(number)]}
+        for number, file in enumerate(evaluation.files)
+    }
 
 
 def _lost(record: Record, how: str) -> Row:

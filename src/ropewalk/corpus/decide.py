@@ -15,7 +15,18 @@ from ropewalk.corpus.duplicates import MINHASH_VERSION, keepers
 from ropewalk.corpus.hold_out import held_out
 from ropewalk.crawl.urls import site_host
 
-STAGES = ("read", "decode", "rights", "extract", "language", "quality", "relevance", "exact_duplicate", "near_duplicate")
+STAGES = (
+    "read",
+    "decode",
+    "rights",
+    "extract",
+    "language",
+    "quality",
+    "relevance",
+    "contamination",
+    "exact_duplicate",
+    "near_duplicate",
+)
 _SCHEMA = {
     "url": pl.String,
     "page_id": pl.String,
@@ -31,6 +42,7 @@ _SCHEMA = {
     "title": pl.String,
     "rights": pl.String,
     "license": pl.String,
+    "overlaps": pl.String,
     "text_hash": pl.String,
     "bands": pl.Binary,
 }

@@ -9,6 +9,7 @@ from datetime import date
 from resiliparse.parse.encoding import detect_mime
 
 from ropewalk.corpus import CorpusOptions
+from ropewalk.corpus.contamination import LEAST_CHARACTERS, Evaluation, cut, find_overlap, load_runs
 from ropewalk.corpus.decode import MAX_UNREADABLE_FRACTION, decode, unreadable_fraction
 from ropewalk.corpus.duplicates import band_hashes, text_hash
 from ropewalk.corpus.extract import Extracted, clean, extract
@@ -45,6 +46,7 @@ class Row:
     title: str | None = None
     rights: str | None = None
     license: str | None = None
+    overlaps: str | None = None
     text: str | None = None
     text_hash: str | None = None
     bands: bytes | None = None
@@ -55,8 +57,8 @@ class Row:
         return replace(self, stage=stage, reason=reason, value=value, threshold=threshold, text=text)
 
 
-def process(record: Record, options: CorpusOptions) -> Row:
-    """Take a record as far as a page can be judged by itself."""
+def process(record: Record, options: CorpusOptions, evaluation: Evaluation | None = None) -> Row:
+    """Take a record as far as a page can be judged by itself; `evaluation` is what it must not repeat."""
     row = Row(url=record.url, page_id=record.page_id, payload_bytes=len(record.payload))
     if options.forget is not None and load_forgotten(options.forget).naming(record.url):
         return row.dropped("rights", FORGOTTEN)
@@ -78,7 +80,12 @@ def process(record: Record, options: CorpusOptions) -> Row:
         return row.dropped("extract", "nesting", page.nesting, options.max_nesting)
     modified = date.fromisoformat(record.last_modified) if record.last_modified else None
     row = replace(_with_text(row, page.text), title=page.title, date=modified)
-    return _judged(row, page.text, options) if page.text.strip() else row.dropped("extract", "no_text")
+    if not page.text.strip():
+        return row.dropped("extract", "no_text")
+    row = _judged(row, page.text, options)
+    if row.stage == "kept" and evaluation is not None:
+        row = _decontaminated(row, evaluation, options)
+    return _hashed(row, options) if row.stage == "kept" else row
 
 
 def _readable(row: Row, record: Record, content_type: str, options: CorpusOptions) -> Row:
@@ -117,6 +124,30 @@ def _judged(row: Row, text: str, options: CorpusOptions) -> Row:
         row = replace(row, relevance=relevance)
         if relevance < options.min_relevance:
             return row.dropped("relevance", "irrelevant", relevance, options.min_relevance)
+    return row
+
+
+def _decontaminated(row: Row, evaluation: Evaluation, options: CorpusOptions) -> Row:
+    text = row.text
+    assert text is not None
+    known = load_runs(evaluation.runs)
+    overlap = find_overlap(text, known)
+    if not overlap.files:
+        return row
+    most = min(overlap.files, key=lambda file: (-overlap.files[file], file))
+    name, runs = evaluation.files[most].name, overlap.files[most]
+    row = replace(row, overlaps=",".join(map(str, sorted(overlap.files))))
+    if options.decontaminate_by == "cut":
+        text = cut(text, overlap.inside)
+        if len(text) >= LEAST_CHARACTERS and not find_overlap(text, known).files:  # lines that now meet may make a run
+            return replace(_with_text(row, text), reason=f"cut={name}", value=runs, threshold=0)
+    return row.dropped("contamination", f"overlap={name}", runs, 0)
+
+
+def _hashed(row: Row, options: CorpusOptions) -> Row:
+    """With the hashes by which duplicates are found."""
+    text = row.text
+    assert text is not None
     row = replace(row, text_hash=text_hash(text))
     if not options.near_duplicates:
         return row

@@ -33,6 +33,7 @@ ROWS = pa.schema(
         ("title", pa.string()),
         ("rights", pa.string()),
         ("license", pa.string()),
+        ("overlaps", pa.string()),
         ("text", pa.string()),
         ("text_hash", pa.string()),
         ("bands", pa.binary()),

@@ -65,6 +65,7 @@ def _told(corpus: Artifact, ledger: pl.LazyFrame, record: Mapping[str, Any]) -> 
     known = {"page": record["page_id"][:12] or None, "characters": record["characters"] or None}
     if record["stage"] == "kept":
         fate, document = _document(corpus, record)
+        fate = f"{fate}; {record['reason']}" if record["reason"] else fate
         known |= document
     elif record["duplicate_of"]:
         fate = f"dropped at {record['stage']}: it repeats {_page(ledger, record['duplicate_of'])}"

@@ -57,19 +57,19 @@ def _write_warc(path: Path, pages: list[tuple[str, bytes]], content_type: str = 
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def prose() -> Callable[..., str]:
     """prose(seed, sentences=40): English paragraphs, different for every seed."""
     return _prose
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def html() -> Callable[..., bytes]:
     """html(text, title=...): a page around paragraphs."""
     return _html
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_warc() -> Callable[..., Path]:
     """write_warc(path, [(url, payload), ...]): a WARC file."""
     return _write_warc

@@ -47,6 +47,7 @@ def other(home):
 
 def test_the_page_stands_alone_and_tells_all(page, evaluation):
     assert "<script" not in page
+    assert "sieht &lt;script&gt;alert(1)&lt;/script&gt; als Text" in page  # of a page that was dropped
     assert "src=" not in page
     assert not re.search(r'href="(?!#)|url\((?!#)', page)
     for heading in (
@@ -115,3 +116,4 @@ def test_addresses_as_people_read_them():
     assert page_of("http://127.0.0.1:8470/atlas/c%C3%B4te.html") == "/atlas/côte.html"
     assert page_of("https://example.org/a.html") == "example.org/a.html"
     assert page_of("file:notes/a.md") == "notes/a.md"
+    assert page_of("http://[x/a.html") == "http://[x/a.html"

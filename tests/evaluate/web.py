@@ -89,6 +89,7 @@ def write_web(folder: Path) -> list[dict]:
     almost = [*page_text("Japan")[:-1], page_text("Japan")[-1].replace("some", "a")]
     add("/near.html", almost, "near_copy", keep=False, copy_of="/countries/Japan.html")
     german = ["Das Seil wird in der Bahn aus Hanf gedreht, und niemand weiß mehr, wer damit angefangen hat."] * 2
+    german.append("Wer dies liest, sieht &lt;script>alert(1)&lt;/script> als Text.")
     add("/german.html", german, "other_language", keep=False)
     add("/private/hidden.html", page_text("Peru"), "disallowed", keep=False)
     (folder / "robots.txt").write_text("User-agent: *\nDisallow: /private/\n")

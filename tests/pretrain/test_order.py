@@ -118,3 +118,18 @@ def test_what_a_mixture_read_of_its_pages_can_be_replayed(reader):
     mixed = MixedOrder(first, second, fraction=0.25)
     assert list(mixed.documents_read(8)) == list(first.documents_in_rows(24))
     assert list(mixed.documents_read(0)) == []
+
+
+@pytest.mark.parametrize(("context_tokens", "rows", "steps"), [(100, 64, 40), (100, 4, 3), (20_000, 2, 12)])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_first_step_that_reads_a_document_is_the_replays(reader, context_tokens, rows, steps, mixed):
+    order = new_order(reader, rows=rows, context_tokens=context_tokens)
+    if mixed:
+        second = new_order(reader, seed=1, rows=rows, context_tokens=context_tokens)
+        order = MixedOrder(order, second, fraction=0.3)
+    replayed: dict[int, int] = {}
+    for step in range(1, steps + 1):
+        for document in order.documents_read(step):
+            replayed.setdefault(document, step)
+    found = {document: order.first_step(document, steps) for document in range(len(reader.documents))}
+    assert {document: step for document, step in found.items() if step is not None} == replayed

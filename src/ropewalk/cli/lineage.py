@@ -10,16 +10,19 @@ from typing import Any
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from ropewalk.artifact import Artifact, open_artifact, source_digest
+from ropewalk.cli.readers import print_readers, shown_path
 from ropewalk.runtime.errors import OptionError, RopewalkError
 from ropewalk.runtime.terminal import one_line
 
 
 @dataclass(frozen=True)
 class LineageOptions:
-    """Follow an artifact back to its pages."""
+    """Follow an artifact back to its pages, or a page forward to its readers."""
 
-    path: Positional[Path]
-    """The artifact to begin with, a model for example."""
+    paths: Positional[tuple[Path, ...]]
+    """The artifacts to begin with, a model for example; for --page also folders of them."""
+    page: str | None = None
+    """An address: list the artifacts there, and behind them, that read this page, and at which step a model first did."""
     pages: FlagCreatePairsOff[bool] = False
     """List the pages that the model had read by --step, a line each: page_id, a tab, the address."""
     step: int | None = None
@@ -27,15 +30,23 @@ class LineageOptions:
 
 
 def run_lineage(options: LineageOptions) -> int:
-    """Print the tree, or the pages. Returns 1 where something is gone or no longer what it was."""
+    """Print the trees, or the pages, or a page's readers. Returns 1 where something is gone or no longer what it was."""
     if options.step is not None and not options.pages:
         raise OptionError("ropewalk lineage: --step goes with --pages")
-    artifact = open_artifact(options.path)
+    if not options.paths:
+        raise OptionError("ropewalk lineage: give the path of at least one artifact")
+    if options.page is not None:
+        if options.pages:
+            raise OptionError("ropewalk lineage: give either --page or --pages")
+        return print_readers(options.page, options.paths)
+    artifacts = [open_artifact(path) for path in options.paths]
     if options.pages:
-        _print_pages(artifact, options.step)
+        for artifact in artifacts:
+            _print_pages(artifact, options.step)
         return 0
-    whole = _print_tree(artifact, shown=str(options.path), name="", indent="", seen=set())
-    return 0 if whole else 1
+    seen: set[str] = set()
+    whole = [_print_tree(artifact, shown=str(artifact.path), name="", indent="", seen=seen) for artifact in artifacts]
+    return 0 if all(whole) else 1
 
 
 def _print_pages(model: Artifact, step: int | None) -> None:
@@ -66,7 +77,7 @@ def _print_tree(artifact: Artifact, *, shown: str, name: str, indent: str, seen:
 
 def _print_input(path: Path, name: str, entry: Mapping[str, str], indent: str, seen: set[str]) -> bool:
     was = f"{entry['kind']} {entry['digest'][:12]}"
-    shown = _from_here(path)
+    shown = shown_path(path)
     try:
         kind, digest = source_digest(path)
     except RopewalkError as error:
@@ -98,10 +109,3 @@ def key_facts(artifact: Artifact) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _from_here(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -126,6 +126,7 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             "VerifyOptions",
             "run_verify",
         ),
+        Verb("why", "what happened to a page, and which rule decided it", "ropewalk.corpus.why", "WhyOptions", "run_why"),
         Verb("trace", "find the training pages that a text repeats", "ropewalk.trace.trace", "TraceOptions", "run_trace"),
         Verb("lineage", "follow an artifact back to its pages", "ropewalk.cli.lineage", "LineageOptions", "run_lineage"),
         Verb(

@@ -10,9 +10,11 @@
     reads       a pages artifact, or a user's own WARC files, HTML, Markdown or text: one file or a folder of them
     writes      kind "corpus"
                 documents-00000.parquet ...  text, url, page_id, language, language_score, relevance, date,
-                                             title, split
+                                             title, rights, license, split
                 ledger-00000.parquet         one row per input record: url, page_id, stage, reason, value, threshold,
-                                             characters, duplicate_of
+                                             characters, duplicate_of, rights, license
+                samples.jsonl                some pages of every rule: stage, reason, url, page_id, value, threshold,
+                                             characters, duplicate_of (a URL here), text (its beginning)
 
 Documents and ledger are sorted by (url, page_id): neither the order of the crawl, nor its dates, nor the number of
 workers reaches the bytes. `split` is "train" or "held_out": chosen by a hash of `page_id`, among the documents whose
@@ -20,10 +22,12 @@ passages stand in no other. The stages, in order, each of them a `stage` in the 
 
     read              the record has bytes, not too many, of a type that holds text
     decode            the bytes are characters
+    rights            the page is not to be forgotten, and carries no mark that is to be obeyed
     extract           the page has main content, and is not built to choke a parser
     language          fastText lid.176 says one of `languages`
     quality           the rules of Gopher, or of FineWeb, whose C4 rules also rewrite the text
     relevance         the classifier, if one is given, finds the page on the subject
+    contamination     the page has no passage of the evaluation sets given
     exact_duplicate   no other document has the same normalised text
     near_duplicate    no other document shares a MinHash band
     kept
@@ -81,6 +85,12 @@ class CorpusOptions:
 
     min_relevance: Annotated[float, Ge(0), Le(1)] = 0.5
     """Least probability, 0 to 1, with which the classifier must want a page."""
+
+    forget: Annotated[Path | None, Input()] = None
+    """A file of addresses to leave out, one a line; a * at the end stands for any rest."""
+
+    drop_rights: tuple[Literal["noai", "noimageai", "noindex", "nosnippet", "tdm-reservation"], ...] = ()
+    """Drop pages that carry one of these marks, in their HTTP headers or HTML; they are recorded in any case."""
 
     languages: tuple[str, ...] = ("en",)
     """Languages to keep, as fastText's lid.176 codes them (mostly ISO 639-1). None given: all languages."""
@@ -174,6 +184,20 @@ class CorpusOptions:
 
     fineweb_max_line_ends_per_word: float = 0.3
     """FineWeb: most line ends per word."""
+
+    decontaminate: Annotated[Path | None, Input()] = None
+    """Evaluation sets whose passages must not be in the corpus: a .jsonl, .parquet or .txt file, or a folder of them. Looked
+    for are the messages, text, question or prompt of a row, and each line of a .txt file."""
+
+    decontaminate_words: Annotated[int, Ge(1), Le(255)] = 13
+    """Words in a row that a page and an evaluation set must have in common (13: Brown et al. 2020)."""
+
+    decontaminate_least_words: Annotated[int, Ge(1), Le(255)] = 8
+    """A shorter text of an evaluation set is looked for as a whole if it has this many words, and else not at all."""
+
+    decontaminate_by: Literal["drop", "cut"] = "drop"
+    """What becomes of a page with such words: it is dropped, or the lines that hold them are, and pages left with under 200
+    characters."""
 
     near_duplicates: bool = True
     """Also drop documents that nearly repeat another: MinHash over runs of 5 words."""

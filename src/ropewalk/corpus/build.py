@@ -7,19 +7,25 @@ input alone, so that a resumed run cuts them the same; everything after them is 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from ropewalk.artifact import Part, is_artifact, open_artifact
 from ropewalk.corpus import CorpusOptions
-from ropewalk.corpus.decide import decide
+from ropewalk.corpus.contamination import Evaluation, write_runs
+from ropewalk.corpus.decide import Decisions, decide
+from ropewalk.corpus.forget import FORGOTTEN, Forgotten, read_forgotten
 from ropewalk.corpus.page import Row, process
 from ropewalk.corpus.pool import Batch, map_batches
 from ropewalk.corpus.records import Record, Source, find_sources
 from ropewalk.corpus.relevance import load_classifier
+from ropewalk.corpus.samples import write_samples
 from ropewalk.corpus.tables import rows_table, write_table
-from ropewalk.corpus.write import write_documents, write_ledger
+from ropewalk.corpus.write import check_accounts, write_documents, write_ledger
 from ropewalk.runtime.errors import InputError, OptionError
 from ropewalk.runtime.machine import cores
 from ropewalk.runtime.progress import progress, say
@@ -49,27 +55,40 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     """Judge, deduplicate and write; returns the facts. See `ropewalk.artifact.build` for the rules it keeps."""
     if options.classifier is not None:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
+    forgotten = read_forgotten(options.forget) if options.forget else None
+    evaluation = write_runs(part, options) if options.decontaminate else None
     sources = find_sources(options.pages)
-    batches = _judge(part, sources, options)
+    batches, read = _judge(part, sources, options, evaluation)
     decisions = decide(batches, options)
     facts = decisions.facts()
+    if forgotten is not None:
+        facts["forgotten"] = _forgotten_facts(forgotten, decisions)
+    if evaluation is not None:
+        facts["contamination"] = _contamination_facts(evaluation, decisions)
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
     write_documents(part, batches, decisions)
     write_ledger(part, decisions)
+    write_samples(part, batches, decisions)
+    check_accounts(part, read, facts)
     return facts
 
 
-def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Path]:
-    """Judge every record; returns the batch files in input order."""
+def _judge(
+    part: Part, sources: list[Source], options: CorpusOptions, evaluation: Evaluation | None
+) -> tuple[list[Path], int]:
+    """Judge every record; returns the batch files in input order, and how many records were read."""
     scratch = part.scratch
     names: list[str] = []
+    read = 0
     total = _expected_records(options.pages)
 
     def pending() -> Iterator[Batch[Record]]:
+        nonlocal read
         for number, batch in enumerate(_batches(sources, options.max_page_bytes)):
             name = f"batch-{number:06d}.parquet"
             names.append(name)
+            read += len(batch)
             if (scratch / name).is_file():
                 bar.advance(len(batch))
             else:
@@ -77,7 +96,7 @@ def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Pa
 
     with progress("judging pages", total=total, unit="pages") as bar:
         finished = map_batches(
-            functools.partial(process, options=options),
+            functools.partial(process, options=options, evaluation=evaluation),
             pending(),
             workers=options.workers or cores(),
             task_seconds=options.page_seconds,
@@ -86,7 +105,7 @@ def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Pa
         for name, rows in finished:
             write_table(rows_table(rows), scratch / name, draft=scratch / "draft")
             bar.advance(len(rows))
-    return [scratch / name for name in names]
+    return [scratch / name for name in names], read
 
 
 def _batches(sources: list[Source], max_page_bytes: int) -> Iterator[list[Record]]:
@@ -104,6 +123,23 @@ def _batches(sources: list[Source], max_page_bytes: int) -> Iterator[list[Record
                 batch, size_bytes = [], 0
     if batch:
         yield batch
+
+
+def _forgotten_facts(forgotten: Forgotten, decisions: Decisions) -> dict[str, int]:
+    """How many pages went, and how many lines of the file name none: a misspelt address forgets nothing."""
+    urls = decisions.rows.filter(pl.col("reason") == FORGOTTEN)["url"]
+    idle = forgotten.lines.difference(*map(forgotten.naming, urls))
+    say(f"corpus: {len(urls)} pages forgotten; {len(idle)} of {len(forgotten.lines)} lines to forget name no page here")
+    return {"pages": len(urls), "lines": len(forgotten.lines), "lines_without_page": len(idle)}
+
+
+def _contamination_facts(evaluation: Evaluation, decisions: Decisions) -> dict[str, dict[str, int]]:
+    """By evaluation file: how much of it was looked for, and how many pages had a part of it."""
+    numbers = Counter(decisions.rows["overlaps"].drop_nulls().str.split(",").explode().to_list())
+    return {
+        file.name: {"texts": file.texts, "too_short": file.too_short, "runs": file.runs, "pages": numbers[str(number)]}
+        for number, file in enumerate(evaluation.files)
+    }
 
 
 def _lost(record: Record, how: str) -> Row:

@@ -15,7 +15,18 @@ from ropewalk.corpus.duplicates import MINHASH_VERSION, keepers
 from ropewalk.corpus.hold_out import held_out
 from ropewalk.crawl.urls import site_host
 
-STAGES = ("read", "decode", "extract", "language", "quality", "relevance", "exact_duplicate", "near_duplicate")
+STAGES = (
+    "read",
+    "decode",
+    "rights",
+    "extract",
+    "language",
+    "quality",
+    "relevance",
+    "contamination",
+    "exact_duplicate",
+    "near_duplicate",
+)
 _SCHEMA = {
     "url": pl.String,
     "page_id": pl.String,
@@ -29,11 +40,15 @@ _SCHEMA = {
     "language": pl.String,
     "date": pl.Date,
     "title": pl.String,
+    "rights": pl.String,
+    "license": pl.String,
+    "overlaps": pl.String,
     "text_hash": pl.String,
     "bands": pl.Binary,
 }
 # Records that agree in all of these give the same bytes in any order.
-_ORDER = ["url", "page_id", "text_hash", "date", "title", "stage", "reason", "value", "characters", "payload_bytes"]
+_ORDER = ["url", "page_id", "text_hash", "date", "title", "rights", "license"]
+_ORDER += ["stage", "reason", "value", "characters", "payload_bytes"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,7 @@ class Decisions:
             "funnel": _funnel(rows),
             "dropped": _counts(dropped["stage"]),
             "reasons": _counts(dropped["reason"].replace("", None).fill_null(dropped["stage"])),
+            "rights": {**_counts(rows["rights"].drop_nulls().str.split(",").explode()), "license": rows["license"].count()},
             "languages": _counts(read["language"].drop_nulls()),
             "hosts": _counts(pl.Series([site_host(url) or "file" for url in read["url"]], dtype=pl.String)),
             "minhash": MINHASH_VERSION,
@@ -128,7 +144,7 @@ def _funnel(rows: pl.DataFrame) -> list[dict[str, Any]]:
     left = rows
     for stage in STAGES:
         left = left.filter(pl.col("stage") != stage)
-        size = "payload_bytes" if stage in ("read", "decode") else "text_bytes"
+        size = "payload_bytes" if stage in ("read", "decode", "rights") else "text_bytes"
         funnel.append({"stage": stage, "documents": len(left), "bytes": int(left[size].sum())})
     return funnel
 

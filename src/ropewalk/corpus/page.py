@@ -9,16 +9,20 @@ from datetime import date
 from resiliparse.parse.encoding import detect_mime
 
 from ropewalk.corpus import CorpusOptions
+from ropewalk.corpus.contamination import LEAST_CHARACTERS, Evaluation, cut, find_overlap, load_runs
 from ropewalk.corpus.decode import MAX_UNREADABLE_FRACTION, decode, unreadable_fraction
 from ropewalk.corpus.duplicates import band_hashes, text_hash
 from ropewalk.corpus.extract import Extracted, clean, extract
+from ropewalk.corpus.forget import FORGOTTEN, load_forgotten
 from ropewalk.corpus.language import detect
 from ropewalk.corpus.records import Record
 from ropewalk.corpus.relevance import load_classifier
+from ropewalk.corpus.rights import Rights, read_rights
 from ropewalk.corpus.rules import apply_rules
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown")
+SAMPLE_CHARACTERS = 300
 UNTOLD_TYPES = ("", "application/octet-stream", "unknown/unknown")
 
 
@@ -40,18 +44,24 @@ class Row:
     relevance: float | None = None
     date: date | None = None
     title: str | None = None
+    rights: str | None = None
+    license: str | None = None
+    overlaps: str | None = None
     text: str | None = None
     text_hash: str | None = None
     bands: bytes | None = None
 
     def dropped(self, stage: str, reason: str, value: float | None = None, threshold: float | None = None) -> Row:
-        """This row, dropped: its text goes, its sizes stay."""
-        return replace(self, stage=stage, reason=reason, value=value, threshold=threshold, text=None)
+        """This row, dropped: its text goes but for a sample's worth, its sizes stay."""
+        text = self.text[:SAMPLE_CHARACTERS] if self.text else None
+        return replace(self, stage=stage, reason=reason, value=value, threshold=threshold, text=text)
 
 
-def process(record: Record, options: CorpusOptions) -> Row:
-    """Take a record as far as a page can be judged by itself."""
+def process(record: Record, options: CorpusOptions, evaluation: Evaluation | None = None) -> Row:
+    """Take a record as far as a page can be judged by itself; `evaluation` is what it must not repeat."""
     row = Row(url=record.url, page_id=record.page_id, payload_bytes=len(record.payload))
+    if options.forget is not None and load_forgotten(options.forget).naming(record.url):
+        return row.dropped("rights", FORGOTTEN)
     content_type = _content_type(record)
     row = _readable(row, record, content_type, options)
     if row.stage != "kept":
@@ -60,6 +70,9 @@ def process(record: Record, options: CorpusOptions) -> Row:
     unreadable = unreadable_fraction(decoded)
     if unreadable > MAX_UNREADABLE_FRACTION:
         return row.dropped("decode", "unreadable", unreadable, MAX_UNREADABLE_FRACTION)
+    row = _with_rights(row, read_rights(decoded if content_type in HTML_TYPES else "", record.url, record.headers), options)
+    if row.stage != "kept":
+        return row
     page = Extracted(clean(decoded), None)
     if content_type in HTML_TYPES:
         page = extract(decoded, max_nesting=options.max_nesting)
@@ -67,7 +80,12 @@ def process(record: Record, options: CorpusOptions) -> Row:
         return row.dropped("extract", "nesting", page.nesting, options.max_nesting)
     modified = date.fromisoformat(record.last_modified) if record.last_modified else None
     row = replace(_with_text(row, page.text), title=page.title, date=modified)
-    return _judged(row, page.text, options) if page.text.strip() else row.dropped("extract", "no_text")
+    if not page.text.strip():
+        return row.dropped("extract", "no_text")
+    row = _judged(row, page.text, options)
+    if row.stage == "kept" and evaluation is not None:
+        row = _decontaminated(row, evaluation, options)
+    return _hashed(row, options) if row.stage == "kept" else row
 
 
 def _readable(row: Row, record: Record, content_type: str, options: CorpusOptions) -> Row:
@@ -80,6 +98,12 @@ def _readable(row: Row, record: Record, content_type: str, options: CorpusOption
     if content_type not in (*HTML_TYPES, *TEXT_TYPES):
         return row.dropped("read", f"content_type={content_type}")
     return row
+
+
+def _with_rights(row: Row, rights: Rights, options: CorpusOptions) -> Row:
+    row = replace(row, rights=",".join(rights.signals) or None, license=rights.license)
+    unwanted = [signal for signal in rights.signals if signal in options.drop_rights]
+    return row.dropped("rights", unwanted[0]) if unwanted else row
 
 
 def _with_text(row: Row, text: str) -> Row:
@@ -100,6 +124,30 @@ def _judged(row: Row, text: str, options: CorpusOptions) -> Row:
         row = replace(row, relevance=relevance)
         if relevance < options.min_relevance:
             return row.dropped("relevance", "irrelevant", relevance, options.min_relevance)
+    return row
+
+
+def _decontaminated(row: Row, evaluation: Evaluation, options: CorpusOptions) -> Row:
+    text = row.text
+    assert text is not None
+    known = load_runs(evaluation.runs)
+    overlap = find_overlap(text, known)
+    if not overlap.files:
+        return row
+    most = min(overlap.files, key=lambda file: (-overlap.files[file], file))
+    name, runs = evaluation.files[most].name, overlap.files[most]
+    row = replace(row, overlaps=",".join(map(str, sorted(overlap.files))))
+    if options.decontaminate_by == "cut":
+        text = cut(text, overlap.inside)
+        if len(text) >= LEAST_CHARACTERS and not find_overlap(text, known).files:  # lines that now meet may make a run
+            return replace(_with_text(row, text), reason=f"cut={name}", value=runs, threshold=0)
+    return row.dropped("contamination", f"overlap={name}", runs, 0)
+
+
+def _hashed(row: Row, options: CorpusOptions) -> Row:
+    """With the hashes by which duplicates are found."""
+    text = row.text
+    assert text is not None
     row = replace(row, text_hash=text_hash(text))
     if not options.near_duplicates:
         return row

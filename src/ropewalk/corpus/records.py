@@ -25,7 +25,7 @@ CONTENT_TYPES = {
 class Record:
     """One thing to account for: a page's bytes with what its server said of them, or a fault in their place.
 
-    last_modified: ISO date. fault: a sentence that says where and what.
+    last_modified: ISO date. fault: a sentence that says where and what. headers: those that may speak of the page's rights.
     """
 
     url: str
@@ -35,6 +35,7 @@ class Record:
     charset: str | None = None
     last_modified: str | None = None
     fault: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ def _warc_records(path: Path) -> Iterator[Record]:
 
 
 def _page_record(page: Page) -> Record:
-    return Record(page.url, page.page_id, page.payload, page.content_type, page.charset, page.last_modified)
+    return Record(
+        page.url, page.page_id, page.payload, page.content_type, page.charset, page.last_modified, headers=page.headers
+    )
 
 
 def _file_record(path: Path, folder: Path, max_page_bytes: int) -> Record:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ropewalk.corpus.page import Row
 
 ROWS_PER_GROUP = 1_000
-_CATEGORIES = ("language", "split", "stage", "reason")
+_CATEGORIES = ("language", "split", "stage", "reason", "rights", "license")
 
 ROWS = pa.schema(
     [
@@ -31,6 +31,9 @@ ROWS = pa.schema(
         ("relevance", pa.float64()),
         ("date", pa.date32()),
         ("title", pa.string()),
+        ("rights", pa.string()),
+        ("license", pa.string()),
+        ("overlaps", pa.string()),
         ("text", pa.string()),
         ("text_hash", pa.string()),
         ("bands", pa.binary()),
@@ -46,6 +49,8 @@ DOCUMENTS = pa.schema(
         ("relevance", pa.float64()),
         ("date", pa.date32()),
         ("title", pa.string()),
+        ("rights", pa.string()),
+        ("license", pa.string()),
         ("split", pa.string()),
     ]
 )
@@ -59,6 +64,8 @@ LEDGER = pa.schema(
         ("threshold", pa.float64()),
         ("characters", pa.int64()),
         ("duplicate_of", pa.string()),
+        ("rights", pa.string()),
+        ("license", pa.string()),
     ]
 )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -66,3 +67,13 @@ def write_ledger(part: Part, decisions: Decisions) -> None:
     for number, start in enumerate(range(0, len(ledger), LEDGER_ROWS)):
         table = ledger.slice(start, LEDGER_ROWS).to_arrow().cast(LEDGER)
         write_table(table, part.folder / f"ledger-{number:05d}.parquet", draft=part.scratch / "draft")
+
+
+def check_accounts(part: Part, read: int, facts: Mapping[str, Any]) -> None:
+    """Every record that was read has a row in the ledger, and is a document or dropped: counted in what was written."""
+    written = {
+        name: sum(pq.read_metadata(path).num_rows for path in part.folder.glob(f"{name}-*.parquet"))
+        for name in ("ledger", "documents")
+    }
+    dropped = sum(facts["dropped"].values())
+    assert read == written["ledger"] == written["documents"] + dropped, f"{read} records read, but {written}, {dropped=}"

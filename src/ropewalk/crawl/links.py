@@ -7,6 +7,7 @@ alone: tags and attributes as the HTML standard cuts them, comments and script-l
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 from ropewalk.crawl.urls import normalise
 
 _RAW_TEXT = ("script", "style", "textarea", "title", "xmp", "noembed", "noframes", "template")
-_OPENING = re.compile(rf"<(?:!--|(a|area|base|meta|frame|iframe|{'|'.join(_RAW_TEXT)})(?=[\s/>]))", re.ASCII | re.IGNORECASE)
+_LINKING = ("a", "area", "base", "meta", "frame", "iframe")
 _CLOSING = {name: re.compile(rf"</{name}(?=[\s/>])", re.ASCII | re.IGNORECASE) for name in _RAW_TEXT}
 _NAME = re.compile(r"[\s/]*+([^\s/>=][^\s/>=]*+|=[^\s/>=]*+)?+\s*+(=?)\s*+", re.ASCII)
 _UNQUOTED = re.compile(r"[^\s>]*+", re.ASCII)
@@ -49,7 +50,7 @@ def find_links(payload: bytes, *, url: str, charset: str | None = None, robots: 
     found: dict[str, None] = {}
     addresses: list[str] = []
     rules = [robots]
-    for tag, attributes in tags(text):
+    for tag, attributes, _ in find_tags(text, _LINKING):
         if tag == "base":
             if base == url:  # the first one counts
                 base = normalise(attributes.get("href", ""), url) or url
@@ -80,10 +81,14 @@ def decode(payload: bytes, charset: str | None) -> str:
         return bytes_to_str(payload, "utf-8", errors="replace")
 
 
-def tags(text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The opening tags that can carry links or rules for robots, with their attributes, first occurrences winning."""
+def find_tags(text: str, names: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str], str]]:
+    """The opening tags of these names, with their attributes, first occurrences winning, and the text inside a script's.
+
+    Of elements that hold text and no tags (script, title and their like) all else is passed over.
+    """
+    pattern = _opening(names)
     position = 0
-    while opening := _OPENING.search(text, position):
+    while opening := pattern.search(text, position):
         position = opening.end()
         if opening[1] is None:
             position = _past_comment(text, position)
@@ -91,11 +96,20 @@ def tags(text: str) -> Iterator[tuple[str, dict[str, str]]]:
         tag = opening[1].lower()
         attributes, position = _attributes(text, position)
         if tag not in _CLOSING:
-            yield tag, attributes
+            yield tag, attributes, ""
         elif closing := _CLOSING[tag].search(text, position):
+            if tag in names:
+                yield tag, attributes, text[position : closing.start()]
             position = closing.end()
         else:
             return
+
+
+@functools.cache
+def _opening(names: tuple[str, ...]) -> re.Pattern[str]:
+    """A comment, a tag of these names, or one whose text must be passed over."""
+    either = "|".join(dict.fromkeys((*names, *_RAW_TEXT)))
+    return re.compile(rf"<(?:!--|({either})(?=[\s/>]))", re.ASCII | re.IGNORECASE)
 
 
 def _past_comment(text: str, position: int) -> int:

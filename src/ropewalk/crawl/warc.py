@@ -14,7 +14,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +29,7 @@ GZIP_LEVEL = 6
 GZIP_MAGIC = b"\x1f\x8b\x08"
 READ_BYTES = 1 << 18
 MAX_LINE_BYTES = 1 << 16
+RIGHTS_HEADERS = ("x-robots-tag", "tdm-reservation", "link")
 _CONTENT_LENGTH = re.compile(rb"\nContent-Length:[ \t]*(\d{1,15})\r?\n", re.IGNORECASE)
 
 
@@ -41,6 +42,7 @@ class Page:
     charset: a Python codec name from the HTTP header; None if it gives none, then the bytes have to tell.
     last_modified: ISO date from the HTTP Last-Modified header.
     record_id: the WARC-Record-ID.
+    headers: the HTTP headers of RIGHTS_HEADERS, (name in lower case, value), as often as each was sent.
     """
 
     url: str
@@ -50,6 +52,7 @@ class Page:
     charset: str | None
     last_modified: str | None
     record_id: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,8 @@ def _page(data: bytes, where: str) -> Page | Fault | None:
         return Fault(where, str(error))
     content_type = record.http_content_type or record.headers.get("WARC-Identified-Payload-Type") or ""
     modified = record.http_last_modified
-    return _made_page(record, payload, content_type, record.http_charset, modified.date().isoformat() if modified else None)
+    page = _made_page(record, payload, content_type, record.http_charset, modified.date().isoformat() if modified else None)
+    return replace(page, headers=tuple((name.lower(), value) for name, value in headers if name.lower() in RIGHTS_HEADERS))
 
 
 def _parse_http(record: WarcRecord, data: bytes) -> tuple[WarcRecord, bytes]:

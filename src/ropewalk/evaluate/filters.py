@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ropewalk.artifact import open_artifact, open_input
-from ropewalk.corpus.reading import read_documents, read_ledger
+from ropewalk.corpus.reading import read_ledger, read_samples
 from ropewalk.evaluate.shares import share
 from ropewalk.evaluate.truth import DISALLOWED, Truth, TruthPage
 
 KEPT, NOT_FOUND = "kept", "not found"
-SAMPLES_OF_A_STAGE, SAMPLES_OF_A_REASON = 6, 2
-SAMPLE_CHARACTERS = 240
 
 
 class Fate(NamedTuple):
@@ -134,34 +132,9 @@ def _counts(fates: list[Fate]) -> dict[str, Any]:
 
 
 def page_samples(corpus: Path, truth: Truth | None) -> list[dict[str, Any]]:
-    """Some pages of every stage of the corpus, with what was decided on: two for each of the most frequent reasons.
-
-    Chosen by page_id, which is a hash. Kept ones come with the beginning of their text.
-    """
-    rows = read_ledger(corpus).to_pylist()
-    urls = {row["page_id"]: row["url"] for row in rows}
-    groups: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        groups[row["stage"]][row["reason"] or ""].append(row)
+    """Some pages of every rule of the corpus, with what was decided on, and their kind where the truth is known."""
     samples = []
-    stages = [step["stage"] for step in open_artifact(corpus, "corpus").facts["funnel"]]
-    for stage in [stage for stage in (*stages, KEPT) if stage in groups]:
-        reasons = groups[stage]
-        frequent = sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
-        each = SAMPLES_OF_A_STAGE if len(frequent) == 1 else SAMPLES_OF_A_REASON
-        chosen = [row for _, some in frequent for row in sorted(some, key=lambda row: row["page_id"])[:each]]
-        for row in chosen[:SAMPLES_OF_A_STAGE]:
-            page = truth.page(row["url"]) if truth else None
-            sample = {name: row[name] for name in ("stage", "reason", "url", "value", "threshold", "characters")}
-            sample |= {"kind": page.kind if page else None, "duplicate_of": urls.get(row["duplicate_of"]), "text": None}
-            samples.append({**sample, "page_id": row["page_id"]})
-    return _with_texts(corpus, samples)
-
-
-def _with_texts(corpus: Path, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    wanted = {sample["page_id"]: sample for sample in samples if sample["stage"] == KEPT}
-    for batch in read_documents(corpus, columns=("page_id", "text")):
-        for page_id, text in zip(batch["page_id"].to_pylist(), batch["text"].to_pylist(), strict=True):
-            if page_id in wanted:
-                wanted[page_id]["text"] = text[:SAMPLE_CHARACTERS]
+    for sample in read_samples(corpus):
+        page = truth.page(sample["url"]) if truth else None
+        samples.append({**sample, "kind": page.kind if page else None})
     return samples

@@ -156,7 +156,10 @@ def _render(this: Evaluated, compared: dict[str, Any] | None) -> str:
 
 def page_of(url: str) -> str:
     """An address as people read it: its path for pages of this machine, without the scheme for others."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # pages bring what is no address too
+        return url
     path = unquote(parts.path) or "/"
     return path if parts.hostname in {None, "127.0.0.1", "localhost"} else f"{parts.netloc}{path}"
 

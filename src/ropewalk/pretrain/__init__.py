@@ -8,7 +8,7 @@ its last checkpoint and ends with the same weights as an undisturbed one, on the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -119,3 +119,10 @@ def pages_read(model: Path, step: int | None) -> Iterator[tuple[str, str]]:
     from ropewalk.pretrain.replay import pages_read as replay
 
     yield from replay(model, step)
+
+
+def first_read(model: Path, page_ids: Collection[str]) -> int | None:
+    """The fewest steps of pretraining after which a model had read one of these pages; None if it never did."""
+    from ropewalk.pretrain.replay import first_read as look_up
+
+    return look_up(model, page_ids)

@@ -10,6 +10,7 @@ Shapes: B rows, T context tokens.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -67,9 +68,7 @@ class ReadingOrder:
     def row_start(self, row: int) -> int:
         """Where in the stream the `row`-th row to be read starts. Rows are shuffled within each pass of `epoch_rows`."""
         number, index = divmod(row, self.epoch_rows)
-        if number != self._rows[0]:
-            self._rows = (number, self._generator("rows", number).permutation(self.epoch_rows))
-        return (number * self.epoch_rows + int(self._rows[1][index])) * self.context_tokens
+        return (number * self.epoch_rows + int(self._row_order(number)[index])) * self.context_tokens
 
     def documents_read(self, steps: int) -> Iterator[int]:
         """Rows of the document index in the order in which the first `steps` steps come upon them.
@@ -86,6 +85,34 @@ class ReadingOrder:
                 if (epoch, document) not in seen:
                     seen.add((epoch, document))
                     yield document
+
+    def first_step(self, document: int, steps: int) -> int | None:
+        """The fewest steps after which a row of the document index has been come upon; None if `steps` are too few."""
+        row = self.first_row(document, steps * self.rows)
+        return None if row is None else row // self.rows + 1
+
+    def first_row(self, document: int, rows: int) -> int | None:
+        """Which of the first `rows` rows, from 0, is the first to hold a token of a document: no replay, but a lookup."""
+        if not np.any(self.train == document):
+            return None
+        first, epoch, earliest = rows, 0, 0
+        # Passes are a little shorter than epochs: where two epochs meet in one pass, the later one's row may be the first.
+        # No row of an epoch comes before the pass in which it begins.
+        while earliest < first:
+            first = min(first, *self._rows_holding(epoch, document))
+            epoch += 1
+            earliest = epoch * self.epoch_tokens // self.context_tokens // self.epoch_rows * self.epoch_rows
+        return first if first < rows else None
+
+    def _rows_holding(self, number: int, document: int) -> Iterator[int]:
+        """The rows that read a document as it stands in an epoch."""
+        epoch = self._epoch(number)
+        end = number * self.epoch_tokens + int(epoch.ends[int(np.flatnonzero(epoch.documents == document)[0])])
+        start = end - int(self.reader.documents[document]["tokens"])
+        for block in range(start // self.context_tokens, (end - 1) // self.context_tokens + 1):
+            number_of_pass, index = divmod(block, self.epoch_rows)
+            order = self._row_order(number_of_pass)
+            yield number_of_pass * self.epoch_rows + int(np.flatnonzero(order == index)[0])
 
     def _read(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """`count` tokens of the stream from position `start`, and whether each is to be learned."""
@@ -116,6 +143,12 @@ class ReadingOrder:
             self._epochs = {key: epoch for key, epoch in self._epochs.items() if key == number - 1}
             self._epochs[number] = _Epoch(documents, ends)
         return self._epochs[number]
+
+    def _row_order(self, number: int) -> np.ndarray:
+        """In which order a pass takes the rows of its stretch of the stream."""
+        if number != self._rows[0]:
+            self._rows = (number, self._generator("rows", number).permutation(self.epoch_rows))
+        return self._rows[1]
 
     def _generator(self, what: str, number: int) -> np.random.Generator:
         return generator("reading order", what, self.reader.digest, self.seed, number)
@@ -149,6 +182,15 @@ class MixedOrder:
         """As `ReadingOrder.documents_read`, the documents of `first` alone."""
         rows = steps * self.rows
         yield from self.first.documents_in_rows(rows - self.rows_of_second(rows))
+
+    def first_step(self, document: int, steps: int) -> int | None:
+        """As `ReadingOrder.first_step`, for a document of `first`."""
+        rows = steps * self.rows
+        row = self.first.first_row(document, rows - self.rows_of_second(rows))
+        if row is None:
+            return None
+        read = bisect_left(range(rows + 1), row + 1, key=lambda count: count - self.rows_of_second(count))
+        return -(-read // self.rows)
 
     def rows_of_second(self, rows: int) -> int:
         """How many of the first `rows` rows come from `second`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -145,6 +145,11 @@ class TokenReader:
         self._masks = [np.memmap(path, dtype=np.uint8, mode="r") for path in masks]
         self._ends = np.cumsum([len(shard) for shard in self._tokens])
         self.total_tokens = int(self._ends[-1])
+
+    def rows_of(self, page_ids: Collection[str]) -> list[int]:
+        """The rows of `documents` that come from these pages."""
+        wanted = np.array([bytes.fromhex(page_id) for page_id in page_ids], dtype="V32")
+        return np.flatnonzero(np.isin(self.documents["page_id"], wanted)).tolist()
 
     def read(self, first: int, count: int) -> np.ndarray:
         """`count` ids from `first` on, across shards, as a copy in `dtype`."""

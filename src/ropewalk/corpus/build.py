@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ropewalk.artifact import Part, is_artifact, open_artifact
+from ropewalk.artifact import Part, is_artifact, is_remote, open_artifact
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.decide import decide
 from ropewalk.corpus.page import Row, process
 from ropewalk.corpus.pool import Batch, map_batches
 from ropewalk.corpus.records import Record, Source, find_sources
 from ropewalk.corpus.relevance import load_classifier
+from ropewalk.corpus.rows import Columns
 from ropewalk.corpus.tables import rows_table, write_table
 from ropewalk.corpus.write import write_documents, write_ledger
 from ropewalk.runtime.errors import InputError, OptionError
@@ -26,6 +27,7 @@ from ropewalk.runtime.progress import progress, say
 
 BATCH_RECORDS = 128
 BATCH_BYTES = 8_000_000
+FAULTS_SAID = 20
 
 
 def check(options: CorpusOptions) -> None:
@@ -49,7 +51,8 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     """Judge, deduplicate and write; returns the facts. See `ropewalk.artifact.build` for the rules it keeps."""
     if options.classifier is not None:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
-    sources = find_sources(options.pages)
+    columns = Columns(options.text_column, options.url_column, options.id_column, options.date_column)
+    sources = find_sources(options.pages, columns)
     batches = _judge(part, sources, options)
     decisions = decide(batches, options)
     facts = decisions.facts()
@@ -92,11 +95,15 @@ def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Pa
 def _batches(sources: list[Source], max_page_bytes: int) -> Iterator[list[Record]]:
     """Cut the records of all sources into batches of a fixed count, or fewer where they are large."""
     batch: list[Record] = []
-    size_bytes = 0
+    size_bytes = faults = 0
     for source in sources:
         for record in source.records(max_page_bytes):
             if record.fault:
-                say(f"corpus: {record.fault}; everything else is used")
+                faults += 1
+                if faults <= FAULTS_SAID:
+                    say(f"corpus: {record.fault}; everything else is used")
+                if faults == FAULTS_SAID:
+                    say("corpus: of further faults the ledger tells")
             batch.append(record)
             size_bytes += len(record.payload)
             if len(batch) == BATCH_RECORDS or size_bytes >= BATCH_BYTES:
@@ -111,15 +118,15 @@ def _lost(record: Record, how: str) -> Row:
     return Row(url=record.url, page_id=record.page_id, payload_bytes=len(record.payload)).dropped("extract", how)
 
 
-def _expected_records(pages: Path) -> int | None:
+def _expected_records(pages: Path | str) -> int | None:
     """How many records a pages artifact says it holds; unknown for a user's own files."""
-    if not is_artifact(pages):
+    if is_remote(pages) or not is_artifact(Path(pages)):
         return None
     count = open_artifact(pages).facts.get("pages")
     return count if isinstance(count, int) else None
 
 
-def _nothing_kept(pages: Path, facts: Mapping[str, Any]) -> str:
+def _nothing_kept(pages: Path | str, facts: Mapping[str, Any]) -> str:
     if not facts["records"]:
         return f"{pages} holds no records: crawl or copy some pages first"
     counts = sorted(facts["reasons"].items(), key=lambda item: (-item[1], item[0]))[:8]

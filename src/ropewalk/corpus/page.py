@@ -51,7 +51,7 @@ class Row:
 
 def process(record: Record, options: CorpusOptions) -> Row:
     """Take a record as far as a page can be judged by itself."""
-    row = Row(url=record.url, page_id=record.page_id, payload_bytes=len(record.payload))
+    row = Row(url=record.url, page_id=record.page_id, payload_bytes=record.payload_bytes)
     content_type = _content_type(record)
     row = _readable(row, record, content_type, options)
     if row.stage != "kept":
@@ -73,10 +73,10 @@ def process(record: Record, options: CorpusOptions) -> Row:
 def _readable(row: Row, record: Record, content_type: str, options: CorpusOptions) -> Row:
     if record.fault is not None:
         return row.dropped("read", "fault")
+    if record.payload_bytes > options.max_page_bytes:
+        return row.dropped("read", "too_large", record.payload_bytes, options.max_page_bytes)
     if not record.payload:
         return row.dropped("read", "empty")
-    if len(record.payload) > options.max_page_bytes:
-        return row.dropped("read", "too_large", len(record.payload), options.max_page_bytes)
     if content_type not in (*HTML_TYPES, *TEXT_TYPES):
         return row.dropped("read", f"content_type={content_type}")
     return row

@@ -12,16 +12,16 @@ from ropewalk.runtime.progress import progress
 # Rough guesses, not measured; good enough to size a recipe. Bytes of text in a byte of file: markup goes, compression
 # (WARC) goes the other way.
 TEXT_FRACTION = {
-    **{".html": 0.3, ".htm": 0.3, ".md": 0.95, ".txt": 1.0},
-    **{".warc": 0.25, ".warc.gz": 1.2, ".warc.zst": 1.2, ".wet": 0.95, ".wet.gz": 2.3, ".wet.zst": 2.3},
-    **{".jsonl": 0.9, ".jsonl.gz": 2.3, ".jsonl.zst": 2.3, ".ndjson": 0.9, ".ndjson.gz": 2.3, ".ndjson.zst": 2.3},
-    **{".parquet": 1.7},
-}
+    ".html": 0.3, ".htm": 0.3, ".xhtml": 0.3, ".md": 0.95, ".txt": 1.0,
+    ".warc": 0.25, ".warc.gz": 1.2, ".warc.zst": 1.2, ".wet": 0.95, ".wet.gz": 2.3, ".wet.zst": 2.3,
+    ".jsonl": 0.9, ".jsonl.gz": 2.3, ".jsonl.zst": 2.3, ".ndjson": 0.9, ".ndjson.gz": 2.3, ".ndjson.zst": 2.3,
+    ".parquet": 1.7,
+}  # fmt: skip
 BYTES_PER_PAGE = {  # of files that hold many
-    **{".warc": 60_000, ".warc.gz": 12_000, ".warc.zst": 12_000, ".wet": 4_000, ".wet.gz": 1_700, ".wet.zst": 1_700},
-    **{".jsonl": 4_500, ".jsonl.gz": 1_700, ".jsonl.zst": 1_700, ".ndjson": 4_500, ".ndjson.gz": 1_700},
-    **{".ndjson.zst": 1_700, ".parquet": 2_400},
-}
+    ".warc": 60_000, ".warc.gz": 12_000, ".warc.zst": 12_000, ".wet": 4_000, ".wet.gz": 1_700, ".wet.zst": 1_700,
+    ".jsonl": 4_500, ".jsonl.gz": 1_700, ".jsonl.zst": 1_700, ".ndjson": 4_500, ".ndjson.gz": 1_700, ".ndjson.zst": 1_700,
+    ".parquet": 2_400,
+}  # fmt: skip
 
 
 def count_pages(path: Path | str) -> tuple[Counter[str], Counter[str]]:

@@ -16,7 +16,7 @@ from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.decide import decide
 from ropewalk.corpus.page import Row, process
 from ropewalk.corpus.pool import Batch, map_batches
-from ropewalk.corpus.records import Record, Source, find_sources
+from ropewalk.corpus.records import Record, Source, check_columns, find_sources
 from ropewalk.corpus.relevance import load_classifier
 from ropewalk.corpus.rows import Columns
 from ropewalk.corpus.tables import rows_table, write_table
@@ -31,10 +31,10 @@ FAULTS_SAID = 20
 
 
 def check(options: CorpusOptions) -> None:
-    """Refuse options that make no sense, before any work.
+    """Refuse options that make no sense, before any work: what they leave half-made would stand in the way of better ones.
 
     Raises:
-        OptionError: names the option.
+        OptionError: names the option. InputError: no pages, or the first table lacks the column of the text.
     """
     if not 0 <= options.held_out_fraction < 1:
         raise OptionError(f"held_out_fraction is {options.held_out_fraction}: give a fraction from 0 to below 1")
@@ -45,14 +45,15 @@ def check(options: CorpusOptions) -> None:
     for name in ("max_page_bytes", "max_nesting", "page_seconds", "minhash_bands", "minhash_band_hashes"):
         if getattr(options, name) < 1:
             raise OptionError(f"{name} is {getattr(options, name)}: give 1 or more")
+    if is_remote(options.pages) or Path(options.pages).exists():
+        check_columns(_sources(options))
 
 
 def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     """Judge, deduplicate and write; returns the facts. See `ropewalk.artifact.build` for the rules it keeps."""
     if options.classifier is not None:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
-    columns = Columns(options.text_column, options.url_column, options.id_column, options.date_column)
-    sources = find_sources(options.pages, columns)
+    sources = _sources(options)
     batches = _judge(part, sources, options)
     decisions = decide(batches, options)
     facts = decisions.facts()
@@ -61,6 +62,11 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     write_documents(part, batches, decisions)
     write_ledger(part, decisions)
     return facts
+
+
+def _sources(options: CorpusOptions) -> list[Source]:
+    columns = Columns(options.text_column, options.url_column, options.id_column, options.date_column)
+    return find_sources(options.pages, columns)
 
 
 def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Path]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ropewalk.artifact import InputFile, is_artifact, is_remote, list_remote, open_artifact
-from ropewalk.corpus.rows import Columns, Problem, TooLarge, check_columns, is_table, read_rows
+from ropewalk.corpus.rows import Columns, Problem, TooLarge, column_names, is_table, read_rows
 from ropewalk.crawl.ledger import LEDGER
 from ropewalk.crawl.warc import Fault, Page, page_id, read_pages_from
 from ropewalk.runtime.errors import InputError
@@ -74,7 +74,7 @@ def find_sources(pages: Path | str, columns: Columns) -> list[Source]:
     """List what there is to read at or below `pages`: WARC files, then tables, then loose files, each in name order.
 
     Raises:
-        InputError: nothing there that this room reads, or the first table lacks the column of the text.
+        InputError: nothing there that this room reads.
     """
     if is_remote(pages):
         files = list_remote(str(pages))
@@ -90,9 +90,22 @@ def find_sources(pages: Path | str, columns: Columns) -> list[Source]:
     if not (warcs or tables or loose):
         wanted = ".warc, .wet, .jsonl (each also .gz or .zst), .parquet, " + ", ".join(CONTENT_TYPES)
         raise InputError(f"{pages} holds no pages: give a pages artifact, or files that end in {wanted}")
-    if tables:
-        check_columns(tables[0], columns)
     return [Source(file, columns) for file in (*warcs, *tables, *loose)]
+
+
+def check_columns(sources: list[Source]) -> None:
+    """Refuse a wrong name for the text's column. Only the first table is opened: of others the ledger tells.
+
+    Raises:
+        InputError: names the columns that there are.
+    """
+    first = next((source for source in sources if is_table(source.file.name)), None)
+    names = column_names(first.file) if first else None
+    if first and names is not None and first.columns.text not in names:
+        listed = ", ".join(names[:20])[:500]
+        raise InputError(
+            f"{first.file.name} has no column {first.columns.text!r}, but {listed}: name the text's with --text-column"
+        )
 
 
 def _files_within(folder: Path) -> list[InputFile]:

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from ropewalk.artifact import InputFile
 from ropewalk.crawl.decode import DECOMPRESSION_ERRORS, GZIP_MAGIC, ZSTD_MAGIC, zstd
 from ropewalk.crawl.warc import MAX_URL_CHARACTERS
-from ropewalk.runtime.errors import InputError
 
 TABLE_NAME = re.compile(r"\.(parquet|(jsonl|ndjson)(\.gz|\.zst)?)$", re.IGNORECASE)
 # JSON may spell a character of two bytes in six; the other columns get a megabyte. A line is parsed into up to 25 times
@@ -83,26 +82,16 @@ def read_rows(file: InputFile, columns: Columns, max_page_bytes: int) -> Iterato
             yield _text_row(number, values, columns, max_page_bytes) if isinstance(values, dict) else values
 
 
-def check_columns(file: InputFile, columns: Columns) -> None:
-    """Refuse a table that does not have the column of the text; a damaged one is left to the ledger.
-
-    Raises:
-        InputError: names the columns that there are.
-    """
+def column_names(file: InputFile) -> list[str] | None:
+    """What a table's columns are called, by its schema or its first object; None where the ledger will say what is wrong."""
     with file.open() as stream:
-        if _is_parquet(file):
-            try:
-                names = pq.ParquetFile(stream).schema_arrow.names
-            except (pa.ArrowException, OSError):
-                return
-        else:
+        if not _is_parquet(file):
             _, values = next(_json_rows(stream, OTHER_COLUMNS_BYTES), (0, None))
-            if not isinstance(values, dict):
-                return
-            names = list(values)
-    if columns.text not in names:
-        listed = ", ".join(names[:20])[:500]
-        raise InputError(f"{file.name} has no column {columns.text!r}, but {listed}: name the text's with --text-column")
+            return list(values) if isinstance(values, dict) else None
+        try:
+            return pq.ParquetFile(stream).schema_arrow.names
+        except (pa.ArrowException, OSError):
+            return None
 
 
 def _is_parquet(file: InputFile) -> bool:
@@ -200,7 +189,7 @@ def _parquet_rows(stream: BinaryIO, columns: Columns, max_page_bytes: int) -> It
     """
     number = 1
     try:
-        table = pq.ParquetFile(stream, buffer_size=SKIP_BYTES)
+        table = pq.ParquetFile(stream, buffer_size=SKIP_BYTES, page_checksum_verification=True)
         names = [name for name in (columns.text, columns.url, columns.id, columns.date) if name in table.schema_arrow.names]
     except (pa.ArrowException, OSError) as error:
         yield number, Problem(number, f"row {number} and all others cannot be read ({_short(error)})")

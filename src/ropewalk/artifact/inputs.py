@@ -48,7 +48,7 @@ class InputFile:
         """
         if isinstance(self.location, Path):
             return self.location.open("rb")
-        return cast("BinaryIO", io.BufferedReader(_Persistent(self), BUFFER_BYTES))
+        return cast("BinaryIO", io.BufferedReader(_Persistent(self.location), BUFFER_BYTES))
 
 
 def is_remote(location: Path | str) -> bool:
@@ -135,11 +135,12 @@ class _Persistent(io.RawIOBase):
     A web server that gives no ranges is read from the start, as far as the place wanted.
     """
 
-    def __init__(self, file: InputFile) -> None:
-        self.listed, self.position = file, 0
-        self.address = str(file.location)
-        self.system, self.path = _file_system(self.address)
-        self.ranged = True
+    def __init__(self, address: str) -> None:
+        self.address, self.position = address, 0
+        with _explained(address):
+            self.system, self.path = _file_system(address)
+            self.info = self.system.info(self.path)
+        self.ranged = self.info["size"] is not None and self.info.get("partial", True)
         self.file: Any = None
 
     def readable(self) -> bool:
@@ -149,7 +150,7 @@ class _Persistent(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.listed.size_bytes}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.info["size"] or 0}[whence]
         self.position = base + offset
         return self.position
 
@@ -190,9 +191,8 @@ class _Persistent(io.RawIOBase):
             self._drop()
         if self.file is None:
             now = self.system.info(self.path)
-            if (now["size"] or 0, _version(now)) != (self.listed.size_bytes, self.listed.version):
-                raise InputError(f"{self.address} has changed since it was listed: start over with --force")
-            self.ranged = self.ranged and now["size"] is not None and now.get("partial", True)
+            if (now["size"], _version(now)) != (self.info["size"], _version(self.info)):
+                raise InputError(f"{self.address} has changed while it was read: start over with --force")
             block_bytes = BLOCK_BYTES if self.ranged else 0  # 0: a stream, without ranges
             self.file = self.system.open(self.path, "rb", block_size=block_bytes, cache_type="readahead")
         if self.ranged:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.crawl.files import Files
 
 from ropewalk.artifact import inputs, list_remote, open_artifact
 from ropewalk.cli.lineage import LineageOptions, run_lineage
@@ -19,51 +18,6 @@ from ropewalk.cli.pages import expected_pages
 from ropewalk.config import load_recipe
 from ropewalk.corpus import CorpusOptions, run
 from ropewalk.runtime.errors import ArtifactError, InputError, MachineError
-
-
-class Files:
-    """A web server for bytes. ranges: whether it gives them. cut: says after how many bytes of an answer it hangs up."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files, self.ranges, self.cut = files, True, lambda: None
-        self.sent_bytes, self.etag = 0, "one"
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_HEAD(self) -> None:
-                self._head(200, len(owner.files.get(self.path, b"")))
-
-            def do_GET(self) -> None:
-                content = owner.files.get(self.path, b"")
-                asked = self.headers.get("Range") if owner.ranges else None
-                start, end = 0, len(content)
-                if asked:
-                    first, _, last = asked.removeprefix("bytes=").partition("-")
-                    start, end = int(first), min(len(content), int(last) + 1 if last else len(content))
-                self._head(206 if asked else 200, end - start, f"bytes {start}-{end - 1}/{len(content)}" if asked else "")
-                cut = owner.cut()
-                part = content[start:end] if cut is None else content[start : min(end, start + cut)]
-                owner.sent_bytes += len(part)
-                self.wfile.write(part)
-                self.close_connection = cut is not None
-
-            def _head(self, status: int, length: int, content_range: str = "") -> None:
-                self.send_response(status if self.path in owner.files else 404)
-                self.send_header("Content-Length", str(length))
-                self.send_header("ETag", f'"{owner.etag}"')
-                self.send_header("Content-Type", "text/html")
-                if content_range:
-                    self.send_header("Content-Range", content_range)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
 
 @pytest.fixture
@@ -77,8 +31,7 @@ def serve(monkeypatch) -> Iterator[Callable[[dict[str, bytes]], Files]]:
 
     yield start
     for files in servers:
-        files.server.shutdown()
-        files.server.server_close()
+        files.close()
 
 
 @pytest.fixture
@@ -179,7 +132,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(packed, serve, monkeyp
     monkeypatch.setattr(inputs, "BUFFER_BYTES", 1_000)
     with file.open() as stream:
         stream.read(10)
-        web.etag, web.cut = "two", lambda: 0
+        web.etag, web.cut = '"two"', lambda: 0
         with pytest.raises(InputError, match="has changed while it was read"):
             stream.read()
 

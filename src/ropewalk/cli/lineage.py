@@ -88,6 +88,8 @@ def _sources(artifact: Artifact) -> list[str]:
     if artifact.kind != "pages":
         return []
     sites = [f"site: {site}" for site in artifact.options.get("sites", ())]
+    if name := artifact.options.get("common_crawl"):
+        sites.append(f"common crawl: {name}, {artifact.facts['warcs']} WARC files")
     return sites + [f"served: {name} = {folder}" for name, folder in artifact.options.get("serve", {}).items()]
 
 

@@ -6,15 +6,29 @@ people ask for. See `manifest.py` for the fields and `build.py` for the rules of
 """
 
 from ropewalk.artifact.build import Part, State, build, look
-from ropewalk.artifact.manifest import Artifact, Damage, is_artifact, open_artifact, open_input, source_digest, verify
+from ropewalk.artifact.inputs import InputFile, is_remote, list_remote
+from ropewalk.artifact.manifest import (
+    REMOTE,
+    Artifact,
+    Damage,
+    is_artifact,
+    open_artifact,
+    open_input,
+    source_digest,
+    verify,
+)
 
 __all__ = [
+    "REMOTE",
     "Artifact",
     "Damage",
+    "InputFile",
     "Part",
     "State",
     "build",
     "is_artifact",
+    "is_remote",
+    "list_remote",
     "look",
     "open_artifact",
     "open_input",

@@ -66,7 +66,7 @@ def build(
     kind: str,
     stage_version: int,
     options: Mapping[str, Any],
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Path | str],
     libraries: tuple[str, ...],
     make: Callable[[Part], Mapping[str, Any]],
     force: bool = False,
@@ -78,7 +78,7 @@ def build(
 
     Args:
         options: JSON values of the options that decide content.
-        inputs: paths by name; artifacts, or a user's own folder or file.
+        inputs: paths by name; artifacts, a user's own folder or file, or an address (see `inputs.py`).
         libraries: distributions whose version decides content.
         force: rebuild what stands, and drop a half-made one, unless an earlier `force` began that: then carry on, so
             that the same command carries on here too. A folder that is no artifact is never replaced.
@@ -110,7 +110,7 @@ def look(
     kind: str,
     stage_version: int,
     options: Mapping[str, Any],
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Path | str],
     libraries: tuple[str, ...],
     pending: frozenset[str] = frozenset(),
 ) -> State:

@@ -26,12 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ropewalk.artifact.inputs import is_remote, list_remote
 from ropewalk.runtime.errors import ArtifactError, InputError
 from ropewalk.runtime.progress import progress
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 LOGS = "logs"
+REMOTE = "remote"  # the kind of an input behind an address
 HASHED_AT_ONCE_BYTES = 1 << 20
 BAR_FROM_BYTES = 500_000_000  # about a second of hashing
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -239,12 +241,18 @@ def _strangers(folder: Path, listed: Mapping[str, object]) -> Iterator[str]:
             yield name
 
 
-def source_digest(path: Path) -> tuple[str, str]:
+def source_digest(path: Path | str) -> tuple[str, str]:
     """Kind and digest of a stage's input: an artifact's own, or a hash over a user's folder or file.
+
+    Of what lies elsewhere nothing is read: names, sizes and what the file system says of each version are hashed.
 
     Raises:
         InputError: there is nothing at `path`.
     """
+    if is_remote(path):
+        files = list_remote(str(path))
+        return REMOTE, sha256_text(canonical({file.name: [file.size_bytes, file.version] for file in files}))
+    path = Path(path)
     if is_artifact(path):
         artifact = open_artifact(path)
         return artifact.kind, artifact.digest

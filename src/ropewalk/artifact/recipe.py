@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ropewalk.artifact.inputs import is_remote
 from ropewalk.artifact.manifest import FORMAT, recipe_of, source_digest
 from ropewalk.runtime.errors import MachineError
 
@@ -17,14 +18,15 @@ def describe_recipe(
     kind: str,
     stage_version: int,
     options: Mapping[str, Any],
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Path | str],
     libraries: tuple[str, ...],
 ) -> dict[str, Any]:
     """The manifest's fields that are known before any work, `recipe` among them."""
     described = {}
     for name, path in inputs.items():
         input_kind, digest = source_digest(path)
-        described[name] = {"path": os.path.relpath(path.resolve(), out), "kind": input_kind, "digest": digest}
+        shown = str(path) if is_remote(path) else os.path.relpath(Path(path).resolve(), out)
+        described[name] = {"path": shown, "kind": input_kind, "digest": digest}
     recipe = {
         "format": FORMAT,
         "kind": kind,

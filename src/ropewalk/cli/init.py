@@ -30,7 +30,7 @@ class InitOptions:
     """Write a recipe for your own pages, from the pages to the report, sized to what is there."""
 
     source: Positional[str]
-    """A folder of .html, .htm, .md, .txt, .warc or .warc.gz files, or the address of a web site."""
+    """A folder of HTML, Markdown, text, WARC, WET, JSONL or Parquet files, or the address of a web site."""
     out: Path = Path("recipe.toml")
     """The recipe to write. A file that is there already is not replaced."""
 

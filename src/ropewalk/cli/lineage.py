@@ -9,7 +9,7 @@ from typing import Any
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from ropewalk.artifact import Artifact, open_artifact, source_digest
+from ropewalk.artifact import REMOTE, Artifact, open_artifact, source_digest
 from ropewalk.cli.readers import print_readers, shown_path
 from ropewalk.runtime.errors import OptionError, RopewalkError
 from ropewalk.runtime.terminal import one_line
@@ -69,25 +69,26 @@ def _print_tree(artifact: Artifact, *, shown: str, name: str, indent: str, seen:
     deeper = indent + "    "
     whole = True
     for input_name, entry in artifact.inputs.items():
-        whole &= _print_input(artifact.input_path(input_name), input_name, entry, deeper, seen)
+        path = entry["path"] if entry["kind"] == REMOTE else artifact.input_path(input_name)
+        whole &= _print_input(path, input_name, entry, deeper, seen)
     for line in _sources(artifact):
         print(f"{deeper}{one_line(line)}")
     return whole
 
 
-def _print_input(path: Path, name: str, entry: Mapping[str, str], indent: str, seen: set[str]) -> bool:
+def _print_input(path: Path | str, name: str, entry: Mapping[str, str], indent: str, seen: set[str]) -> bool:
     was = f"{entry['kind']} {entry['digest'][:12]}"
     shown = shown_path(path)
     try:
         kind, digest = source_digest(path)
     except RopewalkError as error:
-        gone = "is gone" if not path.exists() else f"cannot be read: {error}"
+        gone = "is gone" if isinstance(path, Path) and not path.exists() else f"cannot be read: {error}"
         print(f"{indent}{name}: {shown}  {gone}; {was} was read")
         return False
     if digest != entry["digest"]:
         print(f"{indent}{name}: {shown}  is another now, {kind} {digest[:12]}; {was} was read")
         return False
-    if kind in ("file", "folder"):
+    if kind in ("file", "folder", REMOTE):
         print(f"{indent}{name}: {shown}  {was}")
         return True
     return _print_tree(open_artifact(path), shown=shown, name=name, indent=indent, seen=seen)
@@ -98,6 +99,8 @@ def _sources(artifact: Artifact) -> list[str]:
     if artifact.kind != "pages":
         return []
     sites = [f"site: {site}" for site in artifact.options.get("sites", ())]
+    if name := artifact.options.get("common_crawl"):
+        sites.append(f"common crawl: {name}, {artifact.facts['warcs']} WARC files")
     return sites + [f"served: {name} = {folder}" for name, folder in artifact.options.get("serve", {}).items()]
 
 

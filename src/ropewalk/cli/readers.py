@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ropewalk.artifact import Artifact, is_artifact, open_artifact
+from ropewalk.artifact import Artifact, is_artifact, is_remote, open_artifact
 from ropewalk.cli.run import print_table
 from ropewalk.runtime.errors import InputError, RopewalkError
 from ropewalk.runtime.terminal import one_line
@@ -51,10 +51,12 @@ def print_readers(url: str, folders: Sequence[Path]) -> int:
     return 0 if len(rows) > 1 else 1
 
 
-def shown_path(path: Path) -> str:
-    """A path as the user would type it from here."""
+def shown_path(path: Path | str) -> str:
+    """A path, or an address, as the user would type it from here."""
+    if is_remote(path):
+        return str(path)
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(Path(path).resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
 
@@ -117,8 +119,7 @@ def _found(artifact: Artifact, search: _Search) -> str:
 
 
 def _in_crawl(pages: Artifact, search: _Search) -> str:
-    from ropewalk.crawl.crawl import LEDGER
-    from ropewalk.crawl.ledger import FETCHED, read_ledger
+    from ropewalk.crawl.ledger import FETCHED, LEDGER, read_ledger
 
     row = next((row for row, _ in read_ledger(pages.path / LEDGER) if row.url in search.urls), None)
     if row is not None and row.page_id:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
-from ropewalk.artifact import Artifact, is_artifact, open_artifact
+from ropewalk.artifact import Artifact, is_artifact, is_remote, open_artifact
 from ropewalk.cli.pages import expected_pages
 from ropewalk.cli.show import stored_bytes
 from ropewalk.cli.verbs import STAGE_VERBS
@@ -105,9 +105,9 @@ def _check_kinds(recipe: Recipe) -> None:
                 )
 
 
-def maker(recipe: Recipe, path: Path | None) -> str | None:
+def maker(recipe: Recipe, path: Path | str | None) -> str | None:
     """The step that makes `path`, or the artifact in which it lies; None where it is the user's own."""
-    return next((step.name for step in recipe.steps if path and path.is_relative_to(step.out)), None)
+    return next((step.name for step in recipe.steps if path and Path(path).is_relative_to(step.out)), None)
 
 
 def _plan(recipe: Recipe, rebuilt: frozenset[str]) -> list[Plan]:
@@ -134,7 +134,7 @@ def _amount(step: Step, field: str, plans: Mapping[str, Plan], source: str | Non
     path = getattr(step.options, field)
     if path is None:
         return 0.0
-    if not is_artifact(path):
+    if is_remote(path) or not is_artifact(Path(path)):
         return expected_pages(path)
     facts = open_artifact(path).facts
     return float(next((facts[name] for name in ("parameters", "tokens", "documents", "pages") if name in facts), 0))

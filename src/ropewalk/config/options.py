@@ -21,6 +21,8 @@ Options = TypeVar("Options")
 class Input:
     """Marks an option as the path of an input: `corpus: Annotated[Path, Input("corpus")]`.
 
+    Of type `str | Path` it may also be an address such as s3://bucket/folder.
+
     kind: the artifact kind it must have; None where a user's own folder or file will do as well.
     """
 

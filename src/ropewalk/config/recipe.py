@@ -8,7 +8,7 @@ sites = ["http://127.0.0.1:8470/"]
 
 [corpus]
 stage = "corpus"
-pages = "pages"               # an input: an artifact made above, a file in one ("site/labels.jsonl"), or a path
+pages = "pages"               # an input: an artifact made above, a file in one ("site/labels.jsonl"), a path or an address
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ropewalk.artifact import is_remote
 from ropewalk.config.options import options_from
 from ropewalk.config.stage import input_fields
 from ropewalk.runtime.errors import InputError, OptionError
@@ -103,7 +104,7 @@ def _step(
         if named in earlier:
             reads.append(named)
             values[field] = str(earlier[named].out / file)
-        elif isinstance(reference, str) and not Path(reference).exists():
+        elif isinstance(reference, str) and not (is_remote(reference) or Path(reference).exists()):
             made = ", ".join(earlier) or "none"
             raise OptionError(f"{where}: {field} = {reference!r} is neither a path nor made above (made above: {made})")
     options = options_from(options_class, values, where=where)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from ropewalk.artifact import Artifact, Part, State, build, look, open_artifact
+from ropewalk.artifact import Artifact, Part, State, build, is_remote, look, open_artifact
 from ropewalk.config.options import Input, NotContent, checked, plain
 from ropewalk.runtime.errors import OptionError
 
@@ -98,11 +98,11 @@ def look_at_stage(stage: Stage, options: object, *, out: Path, pending: frozense
     )
 
 
-def _inputs(stage: Stage, options: object, out: Path) -> dict[str, Path]:
+def _inputs(stage: Stage, options: object, out: Path) -> dict[str, Path | str]:
     given = {name: getattr(options, name) for name in input_fields(type(options))}
-    inputs = {name: Path(path) for name, path in given.items() if path is not None}
+    inputs = {name: path if is_remote(path) else Path(path) for name, path in given.items() if path is not None}
     for name, path in inputs.items():
-        if Path(out).resolve().is_relative_to(path.resolve()):
+        if isinstance(path, Path) and Path(out).resolve().is_relative_to(path.resolve()):
             raise OptionError(f"ropewalk {stage.verb}: --out {out} lies in its own input {name}: give another --out")
     return inputs
 

@@ -7,7 +7,8 @@
                 roc.json                         what each threshold keeps of held-out texts
 
     verb        corpus
-    reads       a pages artifact, or a user's own WARC files, HTML, Markdown or text: one file or a folder of them
+    reads       a pages artifact, or a user's own WARC, WET, JSONL, Parquet, HTML, Markdown or text: one file, a folder,
+                or an address that fsspec can read
     writes      kind "corpus"
                 documents-00000.parquet ...  text, url, page_id, language, language_score, relevance, date,
                                              title, rights, license, split
@@ -77,8 +78,21 @@ class ClassifierOptions:
 class CorpusOptions:
     """What becomes of pages."""
 
-    pages: Annotated[Path, Input()]
-    """A pages artifact, a WARC file, or a folder of .warc, .warc.gz, .html, .htm, .md and .txt files."""
+    pages: Annotated[str | Path, Input()]
+    """A pages artifact, or a file or folder of WARC, WET, JSONL, Parquet, HTML, Markdown or text, here or at an address
+    such as s3://bucket/folder, hf://datasets/..., https://... (see docs/corpus.md)."""
+
+    text_column: str = "text"
+    """JSONL and Parquet: the column that holds the text. It is taken as it is, without extraction."""
+
+    url_column: str = "url"
+    """JSONL and Parquet: the column of the address, where there is one."""
+
+    id_column: str = "id"
+    """JSONL and Parquet: the column that names rows without an address; failing that, file and row number do."""
+
+    date_column: str = "date"
+    """JSONL and Parquet: the column of the date, ISO or a time stamp, where there is one."""
 
     classifier: Annotated[Path | None, Input("classifier")] = None
     """A classifier that every page must please; none given: no page is asked for its subject."""

@@ -14,15 +14,16 @@ from typing import Any
 
 import polars as pl
 
-from ropewalk.artifact import Part, is_artifact, open_artifact
+from ropewalk.artifact import Part, is_artifact, is_remote, open_artifact
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.contamination import Evaluation, write_runs
 from ropewalk.corpus.decide import Decisions, decide
 from ropewalk.corpus.forget import FORGOTTEN, Forgotten, read_forgotten
 from ropewalk.corpus.page import Row, process
 from ropewalk.corpus.pool import Batch, map_batches
-from ropewalk.corpus.records import Record, Source, find_sources
+from ropewalk.corpus.records import Record, Source, check_columns, find_sources
 from ropewalk.corpus.relevance import load_classifier
+from ropewalk.corpus.rows import Columns
 from ropewalk.corpus.samples import write_samples
 from ropewalk.corpus.tables import rows_table, write_table
 from ropewalk.corpus.write import check_accounts, write_documents, write_ledger
@@ -32,13 +33,14 @@ from ropewalk.runtime.progress import progress, say
 
 BATCH_RECORDS = 128
 BATCH_BYTES = 8_000_000
+FAULTS_SAID = 20
 
 
 def check(options: CorpusOptions) -> None:
-    """Refuse options that make no sense, before any work.
+    """Refuse options that make no sense, before any work: what they leave half-made would stand in the way of better ones.
 
     Raises:
-        OptionError: names the option.
+        OptionError: names the option. InputError: no pages, or the first table lacks the column of the text.
     """
     if not 0 <= options.held_out_fraction < 1:
         raise OptionError(f"held_out_fraction is {options.held_out_fraction}: give a fraction from 0 to below 1")
@@ -49,6 +51,8 @@ def check(options: CorpusOptions) -> None:
     for name in ("max_page_bytes", "max_nesting", "page_seconds", "minhash_bands", "minhash_band_hashes"):
         if getattr(options, name) < 1:
             raise OptionError(f"{name} is {getattr(options, name)}: give 1 or more")
+    if is_remote(options.pages) or Path(options.pages).exists():
+        check_columns(_sources(options))
 
 
 def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
@@ -57,7 +61,7 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
     forgotten = read_forgotten(options.forget) if options.forget else None
     evaluation = write_runs(part, options) if options.decontaminate else None
-    sources = find_sources(options.pages)
+    sources = _sources(options)
     batches, read = _judge(part, sources, options, evaluation)
     decisions = decide(batches, options)
     facts = decisions.facts()
@@ -72,6 +76,11 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     write_samples(part, batches, decisions)
     check_accounts(part, read, facts)
     return facts
+
+
+def _sources(options: CorpusOptions) -> list[Source]:
+    columns = Columns(options.text_column, options.url_column, options.id_column, options.date_column)
+    return find_sources(options.pages, columns)
 
 
 def _judge(
@@ -111,11 +120,15 @@ def _judge(
 def _batches(sources: list[Source], max_page_bytes: int) -> Iterator[list[Record]]:
     """Cut the records of all sources into batches of a fixed count, or fewer where they are large."""
     batch: list[Record] = []
-    size_bytes = 0
+    size_bytes = faults = 0
     for source in sources:
         for record in source.records(max_page_bytes):
             if record.fault:
-                say(f"corpus: {record.fault}; everything else is used")
+                faults += 1
+                if faults <= FAULTS_SAID:
+                    say(f"corpus: {record.fault}; everything else is used")
+                if faults == FAULTS_SAID:
+                    say("corpus: of further faults the ledger tells")
             batch.append(record)
             size_bytes += len(record.payload)
             if len(batch) == BATCH_RECORDS or size_bytes >= BATCH_BYTES:
@@ -147,15 +160,15 @@ def _lost(record: Record, how: str) -> Row:
     return Row(url=record.url, page_id=record.page_id, payload_bytes=len(record.payload)).dropped("extract", how)
 
 
-def _expected_records(pages: Path) -> int | None:
+def _expected_records(pages: Path | str) -> int | None:
     """How many records a pages artifact says it holds; unknown for a user's own files."""
-    if not is_artifact(pages):
+    if is_remote(pages) or not is_artifact(Path(pages)):
         return None
     count = open_artifact(pages).facts.get("pages")
     return count if isinstance(count, int) else None
 
 
-def _nothing_kept(pages: Path, facts: Mapping[str, Any]) -> str:
+def _nothing_kept(pages: Path | str, facts: Mapping[str, Any]) -> str:
     if not facts["records"]:
         return f"{pages} holds no records: crawl or copy some pages first"
     counts = sorted(facts["reasons"].items(), key=lambda item: (-item[1], item[0]))[:8]

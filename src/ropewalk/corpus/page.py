@@ -59,7 +59,7 @@ class Row:
 
 def process(record: Record, options: CorpusOptions, evaluation: Evaluation | None = None) -> Row:
     """Take a record as far as a page can be judged by itself; `evaluation` is what it must not repeat."""
-    row = Row(url=record.url, page_id=record.page_id, payload_bytes=len(record.payload))
+    row = Row(url=record.url, page_id=record.page_id, payload_bytes=record.payload_bytes)
     if options.forget is not None and load_forgotten(options.forget).naming(record.url):
         return row.dropped("rights", FORGOTTEN)
     content_type = _content_type(record)
@@ -91,10 +91,10 @@ def process(record: Record, options: CorpusOptions, evaluation: Evaluation | Non
 def _readable(row: Row, record: Record, content_type: str, options: CorpusOptions) -> Row:
     if record.fault is not None:
         return row.dropped("read", "fault")
+    if record.payload_bytes > options.max_page_bytes:
+        return row.dropped("read", "too_large", record.payload_bytes, options.max_page_bytes)
     if not record.payload:
         return row.dropped("read", "empty")
-    if len(record.payload) > options.max_page_bytes:
-        return row.dropped("read", "too_large", len(record.payload), options.max_page_bytes)
     if content_type not in (*HTML_TYPES, *TEXT_TYPES):
         return row.dropped("read", f"content_type={content_type}")
     return row

@@ -1,17 +1,20 @@
-"""Find and read input records: pages in WARC files, and HTML, Markdown and text files in folders."""
+"""Find and read input records: pages in WARC files, texts in JSONL and Parquet, and HTML, Markdown and text files."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ropewalk.artifact import is_artifact, open_artifact
-from ropewalk.crawl.warc import Fault, Page, page_id, read_pages
+from ropewalk.artifact import InputFile, is_artifact, is_remote, list_remote, open_artifact
+from ropewalk.corpus.rows import Columns, Problem, TooLarge, column_names, is_table, read_rows
+from ropewalk.crawl.ledger import LEDGER
+from ropewalk.crawl.warc import Fault, Page, page_id, read_pages_from
 from ropewalk.runtime.errors import InputError
 
-WARC_SUFFIXES = (".warc", ".warc.gz")
+WARC_NAME = re.compile(r"\.(warc|wet|warc\.wet)(\.gz|\.zst)?$", re.IGNORECASE)
 CONTENT_TYPES = {
     ".html": "text/html",
     ".htm": "text/html",
@@ -25,7 +28,8 @@ CONTENT_TYPES = {
 class Record:
     """One thing to account for: a page's bytes with what its server said of them, or a fault in their place.
 
-    last_modified: ISO date. fault: a sentence that says where and what. headers: those that may speak of the page's rights.
+    last_modified: ISO date. fault: a sentence that says where and what. size_bytes: the payload's, where it is not all
+    here because it is too large anyway. headers: those that may speak of the page's rights.
     """
 
     url: str
@@ -35,81 +39,129 @@ class Record:
     charset: str | None = None
     last_modified: str | None = None
     fault: str | None = None
+    size_bytes: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def payload_bytes(self) -> int:
+        return len(self.payload) if self.size_bytes is None else self.size_bytes
 
 
 @dataclass(frozen=True)
 class Source:
-    """A WARC file, or all loose files of a folder: what is read from start to end, and skipped whole when done."""
+    """A file of records, read from start to end."""
 
-    name: str
-    folder: Path
-    files: tuple[Path, ...]
-    size_bytes: int
+    file: InputFile
+    columns: Columns
 
     def records(self, max_page_bytes: int) -> Iterator[Record]:
-        """Read the records in the source's own order."""
-        for file in self.files:
-            if is_warc(file):
-                yield from _warc_records(file)
-            else:
-                yield _file_record(file, self.folder, max_page_bytes)
+        """Read the records in the file's own order; of one over `max_page_bytes` not its payload, its size alone.
+
+        Raises:
+            InputError: the file lies elsewhere and cannot be had.
+        """
+        if is_warc(self.file.name):
+            return _warc_records(self.file, max_page_bytes)
+        if is_table(self.file.name):
+            return _row_records(self.file, self.columns, max_page_bytes)
+        return iter([_file_record(self.file, max_page_bytes)])
 
 
-def is_warc(path: Path) -> bool:
-    return path.name.lower().endswith(WARC_SUFFIXES)
+def is_warc(name: str) -> bool:
+    return WARC_NAME.search(name) is not None
 
 
-def find_sources(pages: Path) -> list[Source]:
-    """List what there is to read below `pages`, in name order.
+def find_sources(pages: Path | str, columns: Columns) -> list[Source]:
+    """List what there is to read at or below `pages`: WARC files, then tables, then loose files, each in name order.
 
     Raises:
         InputError: nothing there that this room reads.
     """
-    if is_artifact(pages):
-        folder, files = pages, open_artifact(pages).files()
-    elif pages.is_file():
-        folder, files = pages.parent, [pages]
+    if is_remote(pages):
+        files = list_remote(str(pages))
+    elif is_artifact(Path(pages)):
+        artifact = open_artifact(pages)
+        files = [_input(path, artifact.path) for path in artifact.files() if not is_table(path.name)]
     else:
-        folder, files = pages, _files_within(pages)
-    warcs = [file for file in files if is_warc(file)]
-    loose = tuple(file for file in files if file.suffix.lower() in CONTENT_TYPES)
-    sources = [Source(file.relative_to(folder).as_posix(), folder, (file,), file.stat().st_size) for file in warcs]
-    if loose:
-        sources.append(Source("files", folder, loose, sum(file.stat().st_size for file in loose)))
-    if not sources:
-        wanted = ", ".join((*WARC_SUFFIXES, *CONTENT_TYPES))
+        pages = Path(pages)
+        files = [_input(pages, pages.parent)] if pages.is_file() else _files_within(pages)
+    warcs = [file for file in files if is_warc(file.name)]
+    tables = [file for file in files if is_table(file.name) and Path(file.name).name != LEDGER]
+    loose = [file for file in files if Path(file.name).suffix.lower() in CONTENT_TYPES]
+    if not (warcs or tables or loose):
+        wanted = ".warc, .wet, .jsonl (each also .gz or .zst), .parquet, " + ", ".join(CONTENT_TYPES)
         raise InputError(f"{pages} holds no pages: give a pages artifact, or files that end in {wanted}")
-    return sources
+    return [Source(file, columns) for file in (*warcs, *tables, *loose)]
 
 
-def _files_within(folder: Path) -> list[Path]:
+def check_columns(sources: list[Source]) -> None:
+    """Refuse a wrong name for the text's column. Only the first table is opened: of others the ledger tells.
+
+    Raises:
+        InputError: names the columns that there are.
+    """
+    first = next((source for source in sources if is_table(source.file.name)), None)
+    names = column_names(first.file) if first else None
+    if first and names is not None and first.columns.text not in names:
+        listed = ", ".join(names[:20])[:500]
+        raise InputError(
+            f"{first.file.name} has no column {first.columns.text!r}, but {listed}: name the text's with --text-column"
+        )
+
+
+def _files_within(folder: Path) -> list[InputFile]:
     """Regular files below `folder` in name order; a symbolic link that leads out of it is not followed."""
     root = folder.resolve()
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.resolve().is_relative_to(root))
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.resolve().is_relative_to(root))
+    return [_input(path, folder) for path in paths]
 
 
-def _warc_records(path: Path) -> Iterator[Record]:
-    for item in read_pages(path):
-        if isinstance(item, Fault):
-            yield Record("", "", b"", fault=f"{item.where} {item.what}")
+def _input(path: Path, folder: Path) -> InputFile:
+    name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", errors="replace")
+    return InputFile(name, path, path.stat().st_size)
+
+
+def _warc_records(file: InputFile, max_page_bytes: int) -> Iterator[Record]:
+    with file.open() as stream:
+        for item in read_pages_from(stream, file.name):
+            if isinstance(item, Fault):
+                yield _fault(item.url or "file:" + item.where.replace(" at byte ", "#byte="), f"{item.where} {item.what}")
+            else:
+                yield _page_record(item, max_page_bytes)
+
+
+def _page_record(page: Page, max_page_bytes: int) -> Record:
+    size_bytes = len(page.payload)
+    payload = page.payload if size_bytes <= max_page_bytes else b""
+    told = (page.content_type, page.charset, page.last_modified)
+    return Record(page.url, page.page_id, payload, *told, size_bytes=size_bytes, headers=page.headers)
+
+
+def _row_records(file: InputFile, columns: Columns, max_page_bytes: int) -> Iterator[Record]:
+    """Texts go on after extraction: plain text in UTF-8, whatever it holds."""
+    for row in read_rows(file, columns, max_page_bytes):
+        url = row.url or f"file:{file.name}#{row.number}"
+        if isinstance(row, Problem):
+            yield _fault(url, f"{file.name}, {row.what}")
+        elif isinstance(row, TooLarge):
+            yield Record(url, page_id(url, b""), b"", size_bytes=row.size_bytes)
         else:
-            yield _page_record(item)
+            payload = row.text.encode("utf-8", "replace")
+            yield Record(url, page_id(url, payload), payload, "text/plain", "utf-8", row.date)
 
 
-def _page_record(page: Page) -> Record:
-    return Record(
-        page.url, page.page_id, page.payload, page.content_type, page.charset, page.last_modified, headers=page.headers
-    )
-
-
-def _file_record(path: Path, folder: Path, max_page_bytes: int) -> Record:
-    """A loose file as a record. A file past the limit is read just far enough for its size to show."""
-    relative = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", errors="replace")
-    url = "file:" + relative
+def _file_record(file: InputFile, max_page_bytes: int) -> Record:
+    """A loose file as a record; one past the limit is not read."""
+    url = "file:" + file.name
+    if file.size_bytes > max_page_bytes:
+        return Record(url, page_id(url, b""), b"", size_bytes=file.size_bytes)
     try:
-        with path.open("rb") as file:
-            payload = file.read(max_page_bytes + 1)
+        with file.open() as stream:
+            payload = stream.read(max_page_bytes)
     except OSError as error:
-        return Record(url, "", b"", fault=f"{url} cannot be read ({error.strerror})")
-    return Record(url, page_id(url, payload), payload, CONTENT_TYPES[path.suffix.lower()])
+        return _fault(url, f"{url} cannot be read ({error.strerror})")
+    return Record(url, page_id(url, payload), payload, CONTENT_TYPES[Path(file.name).suffix.lower()])
+
+
+def _fault(url: str, what: str) -> Record:
+    return Record(url, page_id(url, b""), b"", fault=what)

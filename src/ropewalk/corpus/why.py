@@ -121,8 +121,7 @@ def _copies(ledger: pl.LazyFrame, page_id: str) -> str:
 
 def _crawl_outcome(corpus: Artifact, url: str) -> str:
     """What the crawl did with an address that it did not store; empty where it never met it, or is not there to ask."""
-    from ropewalk.crawl.crawl import LEDGER
-    from ropewalk.crawl.ledger import read_ledger
+    from ropewalk.crawl.ledger import LEDGER, read_ledger
 
     if corpus.inputs["pages"]["kind"] != "pages":
         return ""

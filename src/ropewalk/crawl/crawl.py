@@ -16,15 +16,13 @@ from typing import Any
 from ropewalk import __version__
 from ropewalk.crawl import CrawlOptions
 from ropewalk.crawl.fetch import Answer, Fetcher, new_session
-from ropewalk.crawl.ledger import FETCHED, Ledger, Row, read_ledger
+from ropewalk.crawl.ledger import FETCHED, LEDGER, Ledger, Row, read_ledger
 from ropewalk.crawl.links import find_links
 from ropewalk.crawl.site import ROOT, check_folders, serving, site_url
 from ropewalk.crawl.urls import host_of, normalise
 from ropewalk.crawl.warc import Place, WarcWriter, encode_response, page_id
 from ropewalk.runtime.errors import InputError, OptionError
 from ropewalk.runtime.progress import Bar, progress, size
-
-LEDGER = "fetches.jsonl"
 
 
 class Frontier:

@@ -174,7 +174,7 @@ async def _read_answer(
             return Answer("bad_answer", "redirect to no http address", status)
         return Answer("redirect", status=status, target=target)
     if status != 200:
-        return Answer(f"http_{status}", status=status, retry_after_seconds=_retry_after(headers.get("Retry-After", "")))
+        return Answer(f"http_{status}", status=status, retry_after_seconds=retry_after(headers.get("Retry-After", "")))
     content_type, charset = _content_type(headers.get("Content-Type", ""))
     if content_type and content_types is not None and content_type not in content_types:
         return Answer("content_type", content_type, status)
@@ -238,7 +238,7 @@ def _robots_tag(headers: Iterable[str]) -> str:
     return ",".join(rule for header in headers for rule in header.split(",") if ":" not in rule)
 
 
-def _retry_after(header: str) -> float:
+def retry_after(header: str) -> float:
     """Seconds from now, given as such or as a date; 0 if neither."""
     if header.strip().isdigit():
         return float(header)

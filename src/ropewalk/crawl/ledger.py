@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ropewalk.crawl.warc import Place, warc_name, write_all
 
+LEDGER = "fetches.jsonl"
 FETCHED = "fetched"
 
 

@@ -2,18 +2,19 @@
 
 Reading is framed here and parsed by fastwarc: given a truncated or damaged file, fastwarc 2.0.1 stops without a word or
 hands over a short payload, and it does not check gzip's CRC. Here every member is checked whole before its record is
-parsed, and what cannot be read is reported as a `Fault`.
+parsed, and what cannot be read is reported as a `Fault`. Read are also plain files, and a zstd frame per record, with a
+dictionary in front or without: https://iipc.github.io/warc-specifications/specifications/warc-zstd/.
 """
 
 from __future__ import annotations
 
 import codecs
+import functools
 import hashlib
 import io
 import os
 import re
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -21,15 +22,32 @@ from typing import BinaryIO
 from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
 
-from ropewalk.crawl.decode import TooLargeError, UndecodableError, decode_content
+from ropewalk.crawl.decode import (
+    DECOMPRESSION_ERRORS,
+    GZIP_MAGIC,
+    READ_BYTES,
+    ZSTD_MAGIC,
+    Feed,
+    Inflater,
+    TooLargeError,
+    UndecodableError,
+    decode_content,
+    gzip_inflater,
+    inflate,
+    zstd_dictionary,
+    zstd_inflater,
+)
 
 ROLL_BYTES = 1_000_000_000
 MAX_RECORD_BYTES = 256_000_000
 GZIP_LEVEL = 6
-GZIP_MAGIC = b"\x1f\x8b\x08"
-READ_BYTES = 1 << 18
+DICTIONARY_MAGIC = b"\x5d\x2a\x4d\x18"
+MAX_DICTIONARY_BYTES = 16_000_000
+PROBE_BYTES = 4096
+MAX_URL_CHARACTERS = 8_192
 MAX_LINE_BYTES = 1 << 16
 RIGHTS_HEADERS = ("x-robots-tag", "tdm-reservation", "link")
+_LINE_ENDS = re.compile(rb"[\r\n]*")
 _CONTENT_LENGTH = re.compile(rb"\nContent-Length:[ \t]*(\d{1,15})\r?\n", re.IGNORECASE)
 
 
@@ -57,10 +75,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that cannot be read. where: file and byte offset; what: the end of a sentence that begins with it."""
+    """Something that cannot be read.
+
+    where: file and byte offset. what: the end of a sentence that begins with it. url: the page's, where it is known.
+    """
 
     where: str
     what: str
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,16 +185,23 @@ def write_all(file: int, data: bytes) -> None:
 
 
 def read_pages(path: Path) -> Iterator[Page | Fault]:
-    """Read the pages of a WARC or WET file, whoever wrote it, compressed or not.
-
-    `response` records of HTTP and `conversion` records give a page each; all other records are passed over. Damage
-    gives a `Fault`, and reading goes on at the next whole record; a file cut short gives all its whole records first.
+    """Read the pages of a WARC or WET file, whoever wrote it, compressed or not: see `read_pages_from`.
 
     Raises:
         OSError: the file cannot be opened or read at all.
     """
-    for offset, block in _blocks(path):
-        where = f"{path.name} at byte {offset:,}"
+    with path.open("rb") as file:
+        yield from read_pages_from(file, path.name)
+
+
+def read_pages_from(file: BinaryIO, name: str) -> Iterator[Page | Fault]:
+    """Read the pages of an open file that can seek; `name` says where, in faults.
+
+    `response` records of HTTP and `conversion` records give a page each; all other records are passed over. Damage
+    gives a `Fault`, and reading goes on at the next whole record; a file cut short gives all its whole records first.
+    """
+    for offset, block in _blocks(file):
+        where = f"{name} at byte {offset:,}"
         if isinstance(block, str):
             yield Fault(where, block)
             continue
@@ -184,25 +213,29 @@ def read_pages(path: Path) -> Iterator[Page | Fault]:
 
 def _page(data: bytes, where: str) -> Page | Fault | None:
     """One record as a page; None for a record of another type, or an answer other than success."""
+    url = ""
     try:
         record = WarcRecord.from_bytes(data)
+        url = _url(record)
         if record.record_type == WarcRecordType.conversion:
             content_type = record.headers.get("Content-Type") or "text/plain"
-            return _made_page(record, record.reader.read(), content_type, "utf-8", None)
+            return _made_page(url, record, record.reader.read(), content_type, "utf-8", None)
         if record.record_type != WarcRecordType.response or not record.is_http:
             return None
         record, payload = _parse_http(record, data)
         headers = record.http_headers
         if headers is None or headers.status_code is None:
-            return Fault(where, "has no HTTP status line")
+            return Fault(where, "has no HTTP status line", url)
         if not 200 <= headers.status_code < 300:
             return None
         payload = decode_content(payload, headers.get("Content-Encoding") or "", limit_bytes=MAX_RECORD_BYTES)
     except (OSError, UndecodableError, TooLargeError) as error:
-        return Fault(where, str(error))
+        return Fault(where, str(error), url)
     content_type = record.http_content_type or record.headers.get("WARC-Identified-Payload-Type") or ""
     modified = record.http_last_modified
-    page = _made_page(record, payload, content_type, record.http_charset, modified.date().isoformat() if modified else None)
+    page = _made_page(
+        url, record, payload, content_type, record.http_charset, modified.date().isoformat() if modified else None
+    )
     return replace(page, headers=tuple((name.lower(), value) for name, value in headers if name.lower() in RIGHTS_HEADERS))
 
 
@@ -220,9 +253,16 @@ def _parse_http(record: WarcRecord, data: bytes) -> tuple[WarcRecord, bytes]:
         return record, body
 
 
-def _made_page(record: WarcRecord, payload: bytes, content_type: str, charset: str | None, modified: str | None) -> Page:
+def _url(record: WarcRecord) -> str:
+    """The page's address; the record's own name, urn:uuid:..., where it has none that could be one."""
     url = record.headers.get("WARC-Target-URI", "") or ""
     url = url.removeprefix("<").removesuffix(">")  # WARC 1.0 examples, and wget, bracket it
+    return url if 0 < len(url) <= MAX_URL_CHARACTERS else (record.record_id or "").strip("<>")[:MAX_URL_CHARACTERS]
+
+
+def _made_page(
+    url: str, record: WarcRecord, payload: bytes, content_type: str, charset: str | None, modified: str | None
+) -> Page:
     return Page(
         url=url,
         page_id=page_id(url, payload),
@@ -246,10 +286,7 @@ def known_charset(name: str | None) -> str | None:
 def _records(block: bytes) -> Iterator[bytes | str]:
     """Cut decompressed bytes into records by their Content-Length; a str says what is wrong with the rest."""
     position = 0
-    while position < len(block):
-        if block.startswith((b"\r\n", b"\n"), position):
-            position += 2 if block[position] == 13 else 1
-            continue
+    while (position := _LINE_ENDS.match(block, position).end()) < len(block):  # pyright: ignore[reportOptionalMemberAccess]
         end = _record_end(block, position)
         if isinstance(end, str):
             yield end
@@ -269,77 +306,75 @@ def _record_end(block: bytes, start: int) -> int | str:
     return end if end <= len(block) else "is cut short"
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, bytes | str]]:
-    """Offset and content of every gzip member, or of every record of a plain file; a str says what is wrong there."""
-    with path.open("rb") as file:
-        if file.read(2) == GZIP_MAGIC[:2]:
-            file.seek(0)
-            yield from _members(file)
-        else:
-            file.seek(0)
-            yield from _plain_records(file)
+@dataclass(frozen=True)
+class _Codec:
+    """How the records of a file are compressed, each by itself. magic: what each of them begins with."""
+
+    magic: bytes
+    new_inflater: Callable[[], Inflater]
+
+    def begins_record(self, member: bytes) -> bool:
+        try:
+            return self.new_inflater().decompress(member, 5) == b"WARC/"
+        except DECOMPRESSION_ERRORS:
+            return False
 
 
-def _members(file: BinaryIO) -> Iterator[tuple[int, bytes | str]]:
-    offset = 0
-    rest = b""
-    while True:
-        content, rest, length = _member(file, rest)
-        if length == 0:
+def _blocks(file: BinaryIO) -> Iterator[tuple[int, bytes | str]]:
+    """Offset and content of every member or frame, or every record of a plain file; a str says what is wrong there."""
+    head = file.read(8)
+    file.seek(0)
+    if head.startswith(GZIP_MAGIC):
+        yield from _members(file, _Codec(GZIP_MAGIC + b"\x08", gzip_inflater))
+    elif head.startswith(ZSTD_MAGIC):
+        yield from _members(file, _Codec(ZSTD_MAGIC, zstd_inflater))
+    elif head.startswith(DICTIONARY_MAGIC):
+        length = int.from_bytes(head[4:], "little")
+        try:
+            if length > MAX_DICTIONARY_BYTES:
+                raise TooLargeError(f"has a dictionary of {length:,} bytes, over {MAX_DICTIONARY_BYTES:,}")
+            dictionary = zstd_dictionary(file.read(8 + length)[8:], MAX_DICTIONARY_BYTES)
+        except (UndecodableError, TooLargeError) as error:
+            yield 0, str(error)
             return
-        yield offset, content
-        if isinstance(content, bytes):
-            offset += length
+        yield from _members(file, _Codec(ZSTD_MAGIC, functools.partial(zstd_inflater, dictionary)), 8 + length)
+    else:
+        yield from _plain_records(file)
+
+
+def _members(file: BinaryIO, codec: _Codec, offset: int = 0) -> Iterator[tuple[int, bytes | str]]:
+    feed = Feed(file, offset)
+    while piece := feed.take():
+        feed.give_back(len(piece))
+        offset = feed.offset
+        try:
+            yield offset, inflate(feed, codec.new_inflater(), MAX_RECORD_BYTES)
             continue
-        offset = _next_record(file, offset + 1)
+        except UndecodableError as error:
+            yield offset, str(error)
+        except TooLargeError as error:
+            yield offset, f"{error}; compress each record by itself"
+        offset = _next_record(file, offset + 1, codec)
         if offset < 0:
             return
         file.seek(offset)
+        feed = Feed(file, offset)
 
 
-def _member(file: BinaryIO, rest: bytes) -> tuple[bytes | str, bytes, int]:
-    """Inflate one member from `rest` and the file. Returns its content, the bytes read past it, and its length."""
-    inflater = zlib.decompressobj(wbits=31)
-    out = bytearray()
-    length = 0
-    while chunk := rest or file.read(READ_BYTES):
-        rest = b""
-        length += len(chunk)
-        try:
-            out += inflater.decompress(chunk, MAX_RECORD_BYTES + 1 - len(out))
-        except zlib.error:
-            return "is damaged: not a whole gzip member", b"", length
-        if len(out) > MAX_RECORD_BYTES:
-            return f"has over {MAX_RECORD_BYTES:,} bytes in one gzip member, compress each record by itself", b"", length
-        if inflater.eof:
-            return bytes(out), inflater.unused_data, length - len(inflater.unused_data)
-    return "is cut short in the middle of a record", b"", length
-
-
-def _next_record(file: BinaryIO, offset: int) -> int:
-    """Offset of the next gzip member, at `offset` or behind, that begins a WARC record; -1 if there is none."""
-    file.seek(offset)
-    window = b""
-    while chunk := file.read(READ_BYTES):
-        window += chunk
-        found = window.find(GZIP_MAGIC)
-        while found >= 0:
-            window_end = found + 4096
-            if len(window) < window_end:
-                window += file.read(4096)
-            if _begins_record(window[found:window_end]):
+def _next_record(file: BinaryIO, offset: int, codec: _Codec) -> int:
+    """Offset of the next member, at `offset` or behind, that begins a WARC record; -1 if there is none."""
+    while True:
+        file.seek(offset)
+        window = file.read(READ_BYTES + PROBE_BYTES)
+        last = len(window) < READ_BYTES + PROBE_BYTES
+        found = window.find(codec.magic)
+        while found >= 0 and (last or found < READ_BYTES):
+            if codec.begins_record(window[found : found + PROBE_BYTES]):
                 return offset + found
-            found = window.find(GZIP_MAGIC, found + 1)
-        offset += len(window) - 2
-        window = window[-2:]
-    return -1
-
-
-def _begins_record(member: bytes) -> bool:
-    try:
-        return zlib.decompressobj(wbits=31).decompress(member, 5) == b"WARC/"
-    except zlib.error:
-        return False
+            found = window.find(codec.magic, found + 1)
+        if last:
+            return -1
+        offset += READ_BYTES
 
 
 def _plain_records(file: BinaryIO) -> Iterator[tuple[int, bytes | str]]:

@@ -78,7 +78,7 @@ def page_fates(truth: Truth, corpus: Path) -> dict[str, Fate]:
 
 def _crawl_outcomes(corpus: Path) -> Iterator[tuple[str, str]]:
     """Every address that the crawl considered, and what came of it; nothing for pages that no crawl fetched."""
-    from ropewalk.crawl.crawl import LEDGER
+    from ropewalk.crawl.ledger import LEDGER
     from ropewalk.crawl.ledger import read_ledger as read_fetches
 
     artifact = open_artifact(corpus, "corpus")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ropewalk.artifact import Artifact, is_artifact, open_artifact, open_input, source_digest
+from ropewalk.artifact import REMOTE, Artifact, is_artifact, open_artifact, open_input, source_digest
 from ropewalk.runtime.errors import ArtifactError, RopewalkError
 
 
@@ -44,8 +44,10 @@ def ancestors(artifact: Artifact) -> tuple[list[Artifact], list[str]]:
 
 
 def _parent(child: Artifact, name: str) -> Artifact | None:
-    """The artifact that an input is, or lies in; None for a user's own file or folder."""
+    """The artifact that an input is, or lies in; None for a user's own file or folder, or an address."""
     entry, path = child.inputs[name], child.input_path(name)
+    if entry["kind"] == REMOTE:
+        return None
     if entry["kind"] not in {"file", "folder"}:
         return open_input(child, name)
     home = next((folder for folder in path.parents if is_artifact(folder)), None)

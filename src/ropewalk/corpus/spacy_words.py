@@ -13,11 +13,13 @@ spaCy is imported here alone, when the first text is cut: 0.9 s and 90 MB in eac
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain, pairwise
 from typing import Any
 
@@ -229,6 +231,18 @@ def _begins_with(chunk: str, word: str) -> bool:
     return not ((last.isalpha() and after.isalpha()) or (last.isdigit() and after.isdigit()))
 
 
+@cache
+def _spacy() -> Any:
+    """spaCy, imported without torch: thinc below it would load that for models we have none of, 2 s and 190 MB a worker."""
+    if "torch" in sys.modules:
+        return importlib.import_module("spacy")
+    sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]  # "import torch" fails, and thinc goes on without
+    try:
+        return importlib.import_module("spacy")
+    finally:
+        del sys.modules["torch"]
+
+
 def splitter(language: str) -> Splitter:
     """The splitter for a language of lid.176, made once in a process."""
     return _splitter(_tokenizer_name(language))
@@ -236,11 +250,9 @@ def splitter(language: str) -> Splitter:
 
 @lru_cache(maxsize=256)
 def _tokenizer_name(language: str) -> str:
-    from spacy.util import get_lang_class
-
     name = _STAND_INS.get(language, language)
     try:
-        get_lang_class(name)
+        _spacy().util.get_lang_class(name)
     except ImportError:
         return "xx"
     return name
@@ -248,22 +260,17 @@ def _tokenizer_name(language: str) -> str:
 
 @lru_cache(maxsize=MOST_LANGUAGES)
 def _splitter(name: str) -> Splitter:
-    import spacy
-    from spacy.pipeline import Sentencizer
-
-    nlp = spacy.blank(name)
+    nlp = _spacy().blank(name)
     # What spaCy would otherwise note of every word takes a third of its time.
     nlp.vocab.lex_attr_getters = {}  # pyright: ignore[reportAttributeAccessIssue]
-    return Splitter(nlp, frozenset(Sentencizer.default_punct_chars))
+    return Splitter(nlp, frozenset(_spacy().pipeline.Sentencizer.default_punct_chars))
 
 
 def _special_pairs(nlp: Any) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
     """Words that stand second or later in a special case, by first character, each with the words that stand before it."""
-    from spacy.tokenizer import Tokenizer
-
     own = nlp.tokenizer
     parts = ("prefix_search", "suffix_search", "infix_finditer", "token_match", "url_match")
-    plain = Tokenizer(nlp.vocab, rules=None, **{part: getattr(own, part) for part in parts})
+    plain = type(own)(nlp.vocab, rules=None, **{part: getattr(own, part) for part in parts})
     before: dict[str, set[str]] = {}
     for case in own.rules:
         for first, second in pairwise(token.text for token in plain(case)):

@@ -1,12 +1,8 @@
 """Our decisions against those of datatrove's own filters, on real documents and beside every threshold."""
 
-import json
-import os
 import random
 import re
-import subprocess
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from tests.corpus import near
@@ -17,7 +13,6 @@ from ropewalk.corpus.marks import sentence_ends, symbols
 from ropewalk.corpus.measure import first_failure
 from ropewalk.corpus.rules import apply_rules
 
-PEER = Path(os.environ.get("ROPEWALK_DATATROVE", Path(__file__).parents[2] / ".peers")) / "bin" / "python"
 REAL = 720
 PAIRS = 20
 REASONS = {
@@ -47,23 +42,6 @@ REASONS = {
     "fineweb_max_line_ends_per_word": "list_ratio",
 }
 pytestmark = pytest.mark.peer
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory):
-    """judge(what, ...): datatrove's answer to datatrove_judge.py, which runs where datatrove is installed."""
-    assert PEER.exists(), f"{PEER} is missing: make test-peers makes it"
-    folder = tmp_path_factory.mktemp("peer")
-
-    def judge(what: str, given: object) -> object:
-        (folder / "given.json").write_text(json.dumps(given), encoding="utf-8")
-        script = Path(__file__).with_name("datatrove_judge.py")
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        command = [PEER, script, what, folder / "given.json", folder / "answer.json"]
-        subprocess.run(command, check=True, env=environment | {"HF_HUB_OFFLINE": "1"}, capture_output=True)
-        return json.loads((folder / "answer.json").read_text(encoding="utf-8"))
-
-    return judge
 
 
 def test_decisions_and_reasons_are_datatrove_s(peer):

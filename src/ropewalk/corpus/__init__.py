@@ -18,6 +18,7 @@ Documents and ledger are sorted by (url, page_id): neither the order of the craw
 workers reaches the bytes. `split` is "train" or "held_out": chosen by a hash of `page_id`, among the documents whose
 passages stand in no other. The stages, in order, each of them a `stage` in the ledger:
 
+    url               no list of `url_lists` blocks the page's address
     read              the record has bytes, not too many, of a type that holds text
     decode            the bytes are characters
     extract           the page has main content, and is not built to choke a parser
@@ -58,6 +59,7 @@ STAGE = Stage(
         "resiliparse",
         "spacy",
     ),
+    libraries_with=(("extractor", "precise", "trafilatura"), ("extractor", "precise", "lxml")),
 )
 CLASSIFIER = Stage("classifier", "classifier", version=1, libraries=("numpy",))
 
@@ -92,11 +94,17 @@ class CorpusOptions:
     min_relevance: Annotated[float, Ge(0), Le(1)] = 0.5
     """Least probability, 0 to 1, with which the classifier must want a page."""
 
+    url_lists: Annotated[Path | None, Input()] = None
+    """A folder with any of domains, urls, banned_words.txt, soft_banned_words.txt, banned_subwords.txt: URLs to drop."""
+
     languages: tuple[str, ...] = ("en",)
     """Languages to keep, as fastText's lid.176 codes them (mostly ISO 639-1). None given: all languages."""
 
     language_threshold: float = 0.65
     """Least probability, 0 to 1, with which a page must be in its language."""
+
+    extractor: Literal["fast", "precise"] = "fast"
+    """What takes the main content out of HTML: fast is resiliparse; precise is trafilatura, a tenth as fast."""
 
     max_page_bytes: int = 5_000_000
     """Pages larger than this many bytes are dropped unread."""
@@ -204,6 +212,9 @@ class CorpusOptions:
 
     minhash_band_hashes: int = 8
     """Hashes in a band. 14 bands of 8 find 92 in 100 pairs that share 80% of their runs of words, and 5% at half that."""
+
+    replace_addresses: bool = False
+    """Put substitutes in the place of e-mail and public IPv4 addresses when documents are written, as FineWeb does."""
 
     held_out_fraction: float = 0.02
     """Fraction of documents set aside for evaluation, chosen by hash and rounded up; one always trains."""

@@ -17,9 +17,11 @@ from ropewalk.corpus.decide import decide
 from ropewalk.corpus.languages import check_languages
 from ropewalk.corpus.page import Row, prepare, process
 from ropewalk.corpus.pool import Batch, map_batches
+from ropewalk.corpus.precise import load_trafilatura
 from ropewalk.corpus.records import Record, Source, find_sources
 from ropewalk.corpus.relevance import load_classifier
 from ropewalk.corpus.tables import rows_table, write_table
+from ropewalk.corpus.urls import load_url_lists
 from ropewalk.corpus.write import write_documents, write_ledger
 from ropewalk.runtime.errors import InputError, OptionError
 from ropewalk.runtime.machine import cores
@@ -45,21 +47,25 @@ def check(options: CorpusOptions) -> None:
         if getattr(options, name) < 1:
             raise OptionError(f"{name} is {getattr(options, name)}: give 1 or more")
     check_languages(options)
+    if options.extractor == "precise":
+        load_trafilatura()
 
 
 def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     """Judge, deduplicate and write; returns the facts. See `ropewalk.artifact.build` for the rules it keeps."""
     if options.classifier is not None:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
+    if options.url_lists is not None:
+        load_url_lists(options.url_lists)
     sources = find_sources(options.pages)
     batches = _judge(part, sources, options)
     decisions = decide(batches, options)
     facts = decisions.facts()
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
-    write_documents(part, batches, decisions)
+    written = write_documents(part, batches, decisions, options)
     write_ledger(part, decisions)
-    return facts
+    return facts | written
 
 
 def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Path]:

@@ -15,7 +15,7 @@ from ropewalk.corpus.duplicates import MINHASH_VERSION, keepers
 from ropewalk.corpus.hold_out import held_out
 from ropewalk.crawl.urls import site_host
 
-STAGES = ("read", "decode", "extract", "language", "quality", "relevance", "exact_duplicate", "near_duplicate")
+STAGES = ("url", "read", "decode", "extract", "language", "quality", "relevance", "exact_duplicate", "near_duplicate")
 _SCHEMA = {
     "url": pl.String,
     "page_id": pl.String,
@@ -128,7 +128,7 @@ def _funnel(rows: pl.DataFrame) -> list[dict[str, Any]]:
     left = rows
     for stage in STAGES:
         left = left.filter(pl.col("stage") != stage)
-        size = "payload_bytes" if stage in ("read", "decode") else "text_bytes"
+        size = "payload_bytes" if stage in ("url", "read", "decode") else "text_bytes"
         funnel.append({"stage": stage, "documents": len(left), "bytes": int(left[size].sum())})
     return funnel
 

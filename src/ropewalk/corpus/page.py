@@ -14,10 +14,12 @@ from ropewalk.corpus.duplicates import band_hashes, text_hash
 from ropewalk.corpus.extract import Extracted, clean, extract
 from ropewalk.corpus.language import detect
 from ropewalk.corpus.languages import rules_for
+from ropewalk.corpus.precise import load_trafilatura
 from ropewalk.corpus.records import Record
 from ropewalk.corpus.relevance import load_classifier
 from ropewalk.corpus.rules import apply_rules
 from ropewalk.corpus.spacy_words import MOST_LANGUAGES, splitter
+from ropewalk.corpus.urls import load_url_lists
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown")
@@ -56,11 +58,18 @@ def prepare(options: CorpusOptions) -> None:
     for language in options.languages[:MOST_LANGUAGES] or ("en",):
         if rules_for(options, language).rules != "none":
             splitter(language)
+    if options.extractor == "precise":
+        load_trafilatura()
+    if options.url_lists is not None:
+        load_url_lists(options.url_lists)
 
 
 def process(record: Record, options: CorpusOptions) -> Row:
     """Take a record as far as a page can be judged by itself."""
     row = Row(url=record.url, page_id=record.page_id, payload_bytes=len(record.payload))
+    blocked = load_url_lists(options.url_lists).reason(record.url) if options.url_lists else None
+    if blocked is not None:
+        return row.dropped("url", blocked)
     content_type = _content_type(record)
     row = _readable(row, record, content_type, options)
     if row.stage != "kept":
@@ -71,7 +80,7 @@ def process(record: Record, options: CorpusOptions) -> Row:
         return row.dropped("decode", "unreadable", unreadable, MAX_UNREADABLE_FRACTION)
     page = Extracted(clean(decoded), None)
     if content_type in HTML_TYPES:
-        page = extract(decoded, max_nesting=options.max_nesting)
+        page = extract(decoded, max_nesting=options.max_nesting, extractor=options.extractor)
     if page.nesting is not None:
         return row.dropped("extract", "nesting", page.nesting, options.max_nesting)
     modified = date.fromisoformat(record.last_modified) if record.last_modified else None

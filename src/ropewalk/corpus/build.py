@@ -19,13 +19,16 @@ from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.contamination import Evaluation, write_runs
 from ropewalk.corpus.decide import Decisions, decide
 from ropewalk.corpus.forget import FORGOTTEN, Forgotten, read_forgotten
-from ropewalk.corpus.page import Row, process
+from ropewalk.corpus.languages import check_languages
+from ropewalk.corpus.page import Row, prepare, process
 from ropewalk.corpus.pool import Batch, map_batches
+from ropewalk.corpus.precise import load_trafilatura
 from ropewalk.corpus.records import Record, Source, check_columns, find_sources
 from ropewalk.corpus.relevance import load_classifier
 from ropewalk.corpus.rows import Columns
 from ropewalk.corpus.samples import write_samples
 from ropewalk.corpus.tables import rows_table, write_table
+from ropewalk.corpus.urls import load_url_lists
 from ropewalk.corpus.write import check_accounts, write_documents, write_ledger
 from ropewalk.runtime.errors import InputError, OptionError
 from ropewalk.runtime.machine import cores
@@ -51,6 +54,9 @@ def check(options: CorpusOptions) -> None:
     for name in ("max_page_bytes", "max_nesting", "page_seconds", "minhash_bands", "minhash_band_hashes"):
         if getattr(options, name) < 1:
             raise OptionError(f"{name} is {getattr(options, name)}: give 1 or more")
+    check_languages(options)
+    if options.extractor == "precise":
+        load_trafilatura()
     if is_remote(options.pages) or Path(options.pages).exists():
         check_columns(_sources(options))
 
@@ -59,6 +65,8 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     """Judge, deduplicate and write; returns the facts. See `ropewalk.artifact.build` for the rules it keeps."""
     if options.classifier is not None:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
+    if options.url_lists is not None:
+        load_url_lists(options.url_lists)
     forgotten = read_forgotten(options.forget) if options.forget else None
     evaluation = write_runs(part, options) if options.decontaminate else None
     sources = _sources(options)
@@ -71,11 +79,11 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
         facts["contamination"] = _contamination_facts(evaluation, decisions)
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
-    write_documents(part, batches, decisions)
+    written = write_documents(part, batches, decisions, options)
     write_ledger(part, decisions)
-    write_samples(part, batches, decisions)
+    write_samples(part, batches, decisions, options)
     check_accounts(part, read, facts)
-    return facts
+    return facts | written
 
 
 def _sources(options: CorpusOptions) -> list[Source]:
@@ -110,6 +118,7 @@ def _judge(
             workers=options.workers or cores(),
             task_seconds=options.page_seconds,
             lost=_lost,
+            prepare=functools.partial(prepare, options),
         )
         for name, rows in finished:
             write_table(rows_table(rows), scratch / name, draft=scratch / "draft")

@@ -16,6 +16,7 @@ from ropewalk.corpus.hold_out import held_out
 from ropewalk.crawl.urls import site_host
 
 STAGES = (
+    "url",
     "read",
     "decode",
     "rights",
@@ -144,7 +145,7 @@ def _funnel(rows: pl.DataFrame) -> list[dict[str, Any]]:
     left = rows
     for stage in STAGES:
         left = left.filter(pl.col("stage") != stage)
-        size = "payload_bytes" if stage in ("read", "decode", "rights") else "text_bytes"
+        size = "payload_bytes" if stage in ("url", "read", "decode", "rights") else "text_bytes"
         funnel.append({"stage": stage, "documents": len(left), "bytes": int(left[size].sum())})
     return funnel
 

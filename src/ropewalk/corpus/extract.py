@@ -1,6 +1,7 @@
 """HTML becomes text: main content only, paragraphs and code blocks kept line by line.
 
-resiliparse does the work. Around it stand two repairs, both seen necessary on real manuals:
+resiliparse does the work, or trafilatura with extractor "precise" (`precise.py`). Around resiliparse stand two repairs, both
+seen necessary on real manuals:
 - it takes any <ul> within three elements of <body> for a menu, which guts plain hand-written pages (SQLite's manual
   lost most of its lists). Lists whose words are mostly not links are moved deeper before extraction.
 - marks that documentation generators put behind headings ("¶") are removed where they survive as text.
@@ -11,9 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import DOMContext, ElementNode, HTMLTree, TextNode, traverse_dom
+
+from ropewalk.corpus.precise import precise_content
 
 # End tags that authors leave out do not nest, and void elements have no inside: neither counts for depth.
 _VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
@@ -35,8 +39,8 @@ class Extracted:
     nesting: int | None = None
 
 
-def extract(html: str, *, max_nesting: int) -> Extracted:
-    """Take the main content out of a page."""
+def extract(html: str, *, max_nesting: int, extractor: Literal["fast", "precise"] = "fast") -> Extracted:
+    """Take the main content out of a page. The title and the guard against nesting are the same for both extractors."""
     tree = HTMLTree.parse(html)
     body = tree.body
     if body is None:
@@ -45,11 +49,15 @@ def extract(html: str, *, max_nesting: int) -> Extracted:
         nesting = _nesting(body)
         if nesting > max_nesting:
             return Extracted("", None, nesting)
-    if "<ul" in html or "<UL" in html:
-        _protect_lists(tree, body)
-    text = extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False)
+    text = precise_content(html) if extractor == "precise" else _fast_content(html, tree, body)
     title = clean(" ".join((tree.title or "").split()))
     return Extracted(clean(text), title or None)
+
+
+def _fast_content(html: str, tree: HTMLTree, body: ElementNode) -> str:
+    if "<ul" in html or "<UL" in html:
+        _protect_lists(tree, body)
+    return extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False)
 
 
 def clean(text: str) -> str:

@@ -7,6 +7,7 @@ The model is CC BY-SA 3.0, by Facebook AI Research.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ FIRST_CHARACTERS = 4_000
 NEAR_THRESHOLD = 0.1
 
 
-def detect(text: str, threshold: float) -> tuple[str, float]:
+def detect(text: str, threshold: Callable[[str], float]) -> tuple[str, float]:
     """The likeliest language and its probability.
 
-    The first 4,000 characters decide (3.4 times cheaper, 99% the same decisions), unless that comes out near `threshold`.
+    The first 4,000 characters decide (3.4 times cheaper, 99% the same decisions), unless that comes out near the language's
+    `threshold`.
     """
     label, score = _predict(text[:FIRST_CHARACTERS])
-    if len(text) > FIRST_CHARACTERS and abs(score - threshold) <= NEAR_THRESHOLD:
+    if len(text) > FIRST_CHARACTERS and abs(score - threshold(label)) <= NEAR_THRESHOLD:
         label, score = _predict(text)
     return label, score
 

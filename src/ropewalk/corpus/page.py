@@ -15,10 +15,14 @@ from ropewalk.corpus.duplicates import band_hashes, text_hash
 from ropewalk.corpus.extract import Extracted, clean, extract
 from ropewalk.corpus.forget import FORGOTTEN, load_forgotten
 from ropewalk.corpus.language import detect
+from ropewalk.corpus.languages import rules_for
+from ropewalk.corpus.precise import load_trafilatura
 from ropewalk.corpus.records import Record
 from ropewalk.corpus.relevance import load_classifier
 from ropewalk.corpus.rights import Rights, read_rights
 from ropewalk.corpus.rules import apply_rules
+from ropewalk.corpus.spacy_words import MOST_LANGUAGES, splitter
+from ropewalk.corpus.urls import load_url_lists
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown")
@@ -57,11 +61,25 @@ class Row:
         return replace(self, stage=stage, reason=reason, value=value, threshold=threshold, text=text)
 
 
+def prepare(options: CorpusOptions) -> None:
+    """Load what takes long, once in a process: the first page would otherwise be charged with a second of it."""
+    for language in options.languages[:MOST_LANGUAGES] or ("en",):
+        if rules_for(options, language).rules != "none":
+            splitter(language)
+    if options.extractor == "precise":
+        load_trafilatura()
+    if options.url_lists is not None:
+        load_url_lists(options.url_lists)
+
+
 def process(record: Record, options: CorpusOptions, evaluation: Evaluation | None = None) -> Row:
     """Take a record as far as a page can be judged by itself; `evaluation` is what it must not repeat."""
     row = Row(url=record.url, page_id=record.page_id, payload_bytes=record.payload_bytes)
     if options.forget is not None and load_forgotten(options.forget).naming(record.url):
         return row.dropped("rights", FORGOTTEN)
+    blocked = load_url_lists(options.url_lists).reason(record.url) if options.url_lists else None
+    if blocked is not None:
+        return row.dropped("url", blocked)
     content_type = _content_type(record)
     row = _readable(row, record, content_type, options)
     if row.stage != "kept":
@@ -75,7 +93,7 @@ def process(record: Record, options: CorpusOptions, evaluation: Evaluation | Non
         return row
     page = Extracted(clean(decoded), None)
     if content_type in HTML_TYPES:
-        page = extract(decoded, max_nesting=options.max_nesting)
+        page = extract(decoded, max_nesting=options.max_nesting, extractor=options.extractor)
     if page.nesting is not None:
         return row.dropped("extract", "nesting", page.nesting, options.max_nesting)
     modified = date.fromisoformat(record.last_modified) if record.last_modified else None
@@ -111,10 +129,11 @@ def _with_text(row: Row, text: str) -> Row:
 
 
 def _judged(row: Row, text: str, options: CorpusOptions) -> Row:
-    language, score = detect(text, options.language_threshold)
+    language, score = detect(text, lambda language: rules_for(options, language).language_threshold)
+    threshold = rules_for(options, language).language_threshold
     row = replace(row, language=language, language_score=round(score, 6))
-    if (options.languages and language not in options.languages) or score < options.language_threshold:
-        return row.dropped("language", f"language={language}", row.language_score, options.language_threshold)
+    if (options.languages and language not in options.languages) or score < threshold:
+        return row.dropped("language", f"language={language}", row.language_score, threshold)
     text, failure = apply_rules(text, language, options)
     row = _with_text(row, text)
     if failure is not None:

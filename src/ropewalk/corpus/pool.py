@@ -47,10 +47,12 @@ def map_batches(
     workers: int,
     task_seconds: int,
     lost: Callable[[Task, str], Result],
+    prepare: Callable[[], object] | None = None,
 ) -> Iterator[tuple[str, list[Result]]]:
     """Apply a picklable `function` to every task; yield each batch's results, in task order, as batches finish.
 
     lost: the result of a task whose worker died of it; told "timeout" or "crash".
+    prepare: called in a worker before its first task, which need not pay for it with its own seconds; picklable too.
 
     Raises:
         MachineError: workers cannot start.
@@ -59,7 +61,7 @@ def map_batches(
 
     def start() -> _Worker[Task, Result]:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, function, task_seconds), daemon=True)
+        process = context.Process(target=_work, args=(theirs, function, task_seconds, prepare), daemon=True)
         process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -133,10 +135,12 @@ def _stop(worker: _Worker) -> None:
     worker.process.join()
 
 
-def _work(connection: Connection, function: Callable, task_seconds: int) -> None:
+def _work(connection: Connection, function: Callable, task_seconds: int, prepare: Callable[[], object] | None) -> None:
     """A worker's life. It ends with the parent: either end of a broken pipe is the signal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    if prepare is not None:
+        prepare()
     connection.send(READY)
     parent = os.getppid()
     while os.getppid() == parent:

@@ -14,9 +14,11 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from ropewalk.artifact import Part
+from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.decide import STAGES, Decisions
 from ropewalk.corpus.forget import FORGOTTEN
 from ropewalk.corpus.page import SAMPLE_CHARACTERS
+from ropewalk.corpus.personal import replace_addresses
 from ropewalk.runtime.terminal import one_line
 
 SAMPLES = "samples.jsonl"
@@ -24,7 +26,7 @@ KEPT = "kept"
 SAMPLES_OF_A_RULE, SAMPLES_KEPT = 3, 6
 
 
-def write_samples(part: Part, batches: list[Path], decisions: Decisions) -> None:
+def write_samples(part: Part, batches: list[Path], decisions: Decisions, options: CorpusOptions) -> None:
     """Write samples.jsonl: by stage, the most frequent rules first, then by page_id. See `ropewalk.corpus` for its keys."""
     rows = _chosen(decisions.rows)
     texts = _dropped_texts(batches, rows["at"].to_list()) | _kept_texts(part.folder, rows)
@@ -32,6 +34,8 @@ def write_samples(part: Part, batches: list[Path], decisions: Decisions) -> None
     samples: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows.to_dicts():
         text = texts.get(row["page_id"] if row["stage"] == KEPT else row["at"], "")
+        if options.replace_addresses:
+            text = replace_addresses(text, row["page_id"]).text
         sample = {name: row[name] for name in ("stage", "reason", "url", "page_id", "value", "threshold", "characters")}
         sample |= {"duplicate_of": urls.get(row["duplicate_of"]), "text": _shown(text)}
         # Of records that differ in nothing but their text, the same one whatever the order they came in.

@@ -29,8 +29,8 @@ from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, Stage, build_stage
 from ropewalk.runtime.errors import OptionError
 
-EVAL = Stage("eval", "evaluation", version=2, libraries=("torch",))
-REPORT = Stage("report", "report", version=2, libraries=("jinja2", "matplotlib"))
+EVAL = Stage("eval", "evaluation", version=3, libraries=("torch",))
+REPORT = Stage("report", "report", version=3, libraries=("jinja2", "matplotlib"))
 
 
 @dataclass(frozen=True)

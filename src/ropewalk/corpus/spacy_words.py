@@ -1,0 +1,281 @@
+"""Words and sentences as FineWeb counts them: those of spaCy's blank tokenizers, remembered chunk by chunk.
+
+spaCy cuts a text at white space first, and what it makes of a chunk depends on the chunk alone. So each chunk is cut once in
+a process and then looked up: the same words in a fraction of the time. There is one exception. spaCy looks for its special
+cases (":-)", "Mr.", in Russian "т. е.") across single spaces too, so two neighbours of which one ends and the other begins
+like such a case are cut together.
+
+Languages are lid.176's. Those that spaCy does not know get the relative that FineWeb-2 gives them, or spaCy's tokenizer for
+any language, "xx". So do five for which spaCy wants a dictionary (`DICTIONARY`). Without spaces a clause is a word.
+
+spaCy is imported here alone, when the first text is cut: 0.9 s and 90 MB in each worker that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import chain, pairwise
+from typing import Any
+
+import numpy as np
+
+from ropewalk.corpus.marks import symbols
+
+# Past this weight, each chunk's characters and 100, everything remembered is forgotten: 150,000 chunks, about 50 MB.
+MOST_WEIGHT = 16_000_000
+MOST_LANGUAGES = 8
+# spaCy takes quadratic time for a run of marks: 0.4 s for 1,000 equal signs, 69 s for 16,000. It makes a word of each of
+# them, so that a longer run may as well be cut beforehand.
+_LONG_RUN = re.compile(r"((?:[^\w\s]|_){200})(?=[^\w\s]|_)")
+_RUN = re.compile(r"\S+|\s+")
+DICTIONARY = ("ja", "ko", "th", "vi", "zh")
+UNSPACED = ("bo", "ja", "km", "lo", "my", "th", "wuu", "yue", "zh")
+_RELATIVES = {
+    "ar": "arz",
+    "de": "als bar",
+    "en": "frr fy sco",
+    "es": "an ast co mwl oc sc",
+    "fa": "azb",
+    "fi": "vep",
+    "fr": "rm wa",
+    "it": "nap scn",
+    "lb": "pfl",
+    "lij": "lmo pms vec",
+    "ms": "ilo jv mg min pam su",
+    "nb": "nn no",
+    "nl": "li nds vls",
+    "ru": "rue",
+    "sr": "bs sh",
+    "tl": "bcl ceb war",
+    "tn": "sw",
+    "tr": "tk",
+    "tt": "ba",
+}
+_STAND_INS = {code: name for name, codes in _RELATIVES.items() for code in codes.split()} | dict.fromkeys(DICTIONARY, "xx")
+BASE = 0x9E3779B97F4A7C15
+_WORD, _PUNCTUATION, _END = range(3)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a text. numbers: int64 (N,), equal for equal words; `table` knows more of each."""
+
+    numbers: np.ndarray
+    table: WordTable
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def strings(self) -> list[str]:
+        """The words themselves."""
+        known = list(self.table.numbers)
+        return [known[number] for number in self.numbers.tolist()]
+
+    def occurring(self, words: Iterable[str]) -> int:
+        """How many of `words` occur, spelled just so."""
+        wanted = [self.table.numbers[word] for word in set(words) if word in self.table.numbers]
+        return int(np.isin(wanted, self.numbers).sum())
+
+
+class WordTable:
+    """Every word met so far, numbered in that order, with what the rules ask of it in arrays by number.
+
+    polynomials: sum of c[k] * BASE**k over the characters c of a word, modulo 2**64. shifts, shifts_back: BASE**n, BASE**-n
+    for its n characters. With them strings are hashed without joining them.
+    """
+
+    def __init__(self, sentence_marks: frozenset[str]) -> None:
+        self.numbers: dict[str, int] = {}
+        self.kinds: list[int] = []
+        self.characters = np.zeros(1024, np.int64)
+        self.is_symbol = np.zeros(1024, bool)
+        self.has_letter = np.zeros(1024, bool)
+        self.polynomials = np.zeros(1024, np.uint64)
+        self.shifts = np.zeros(1024, np.uint64)
+        self.shifts_back = np.zeros(1024, np.uint64)
+        self._sentence_marks = sentence_marks
+
+    def number(self, word: str) -> int:
+        """The number of a word, the next one if it is new."""
+        number = self.numbers.setdefault(word, len(self.kinds))
+        if number < len(self.kinds):
+            return number
+        if number == len(self.characters):
+            for name in ("characters", "is_symbol", "has_letter", "polynomials", "shifts", "shifts_back"):
+                array = getattr(self, name)
+                setattr(self, name, np.concatenate([array, np.zeros_like(array)]))
+        self.characters[number] = len(word)
+        self.is_symbol[number] = symbols().issuperset(word)
+        self.has_letter[number] = any(map(str.isalpha, word))
+        self.polynomials[number] = _polynomial(word)
+        self.shifts[number], self.shifts_back[number] = _shifts(len(word))
+        punctuation = all(unicodedata.category(character)[0] == "P" for character in word)
+        self.kinds.append(_END if word in self._sentence_marks else _PUNCTUATION if punctuation else _WORD)
+        return number
+
+
+def _polynomial(word: str) -> int:
+    total = 0
+    for character in reversed(word):
+        total = (total * BASE + ord(character) + 1) % 2**64
+    return total
+
+
+@lru_cache(maxsize=1024)
+def _shifts(characters: int) -> tuple[int, int]:
+    return pow(BASE, characters, 2**64), pow(BASE, -characters, 2**64)
+
+
+class Splitter:
+    """Cuts texts of one language into words and sentences."""
+
+    def __init__(self, nlp: Any, sentence_marks: frozenset[str]) -> None:
+        self._nlp = nlp
+        self._sentence_marks = sentence_marks
+        self._before = _special_pairs(nlp)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._weight = 0
+        self._table = WordTable(self._sentence_marks)
+        self._numbers: dict[str, tuple[int, ...]] = {}
+        self._heads: dict[str, tuple[str, ...]] = {}  # chunks that may go on with a special case, and what it begins with
+
+    def words(self, text: str) -> Words:
+        """The words of a text, white space left out."""
+        if self._weight > MOST_WEIGHT:
+            self._forget()
+        chunks = text.split()
+        self._learn(chunks)
+        heads = self._heads
+        if any(chunk in heads and at and chunks[at - 1].endswith(heads[chunk]) for at, chunk in enumerate(chunks)):
+            chunks = [run for run in self._runs(text) if not run.isspace()]
+            self._learn(chunks)
+        return Words(np.fromiter(chain.from_iterable(map(self._numbers.__getitem__, chunks)), np.int64), self._table)
+
+    def count_sentences(self, line: str, *, enough: int) -> int:
+        """How many sentences spaCy's sentencizer finds in a line, counted up to `enough`. An empty line is one.
+
+        A sentence ends with a mark such as . ? ! that is a word by itself, and with all marks and punctuation behind it.
+        White space other than a single space is a word too, and begins a sentence.
+        """
+        self._learn(line.split())
+        kinds = self._table.kinds
+        sentences, ended = 1, False
+        for run in self._runs(line):
+            for kind in (_WORD,) if run.isspace() else [kinds[number] for number in self._known(run)]:
+                if kind == _END:
+                    ended = True
+                elif ended and kind == _WORD:
+                    sentences += 1
+                    ended = False
+            if sentences >= enough:
+                break
+        return sentences
+
+    def _runs(self, text: str) -> Iterator[str]:
+        """Chunks, joined where they must be cut together, and the white space between, less the space that begins it."""
+        chunk = gap = ""
+        for found in _RUN.finditer(text):
+            run = found[0]
+            if run.isspace():
+                gap = run
+            elif gap == " " and run in self._heads and chunk.endswith(self._heads[run]):
+                chunk, gap = f"{chunk} {run}", ""
+            else:
+                yield from filter(None, (chunk, gap.removeprefix(" ") if chunk else gap))
+                chunk, gap = run, ""
+        yield from filter(None, (chunk, gap.removeprefix(" ") if chunk else gap))
+
+    def _known(self, chunk: str) -> tuple[int, ...]:
+        if chunk not in self._numbers:
+            self._learn([chunk])
+        return self._numbers[chunk]
+
+    def _learn(self, chunks: list[str]) -> None:
+        """Cut the chunks that are new, all at once."""
+        fresh = sorted(set(chunks).difference(self._numbers))
+        if not fresh:
+            return
+        for chunk, words in zip(fresh, self._cut(fresh), strict=True):
+            self._numbers[chunk] = tuple(map(self._table.number, words))
+            self._weight += len(chunk) + 100
+            before = [firsts for second, firsts in self._before.get(chunk[0], ()) if _begins_with(chunk, second)]
+            if before:
+                self._heads[chunk] = tuple(chain.from_iterable(before))
+
+    def _cut(self, chunks: list[str]) -> list[list[str]]:
+        """What spaCy makes of each chunk. A line end parts them, a tab the pieces of one: neither can stand in a chunk."""
+        text = "\n".join(_LONG_RUN.sub("\\1\t", chunk) if len(chunk) > 200 else chunk for chunk in chunks)
+        cut: list[list[str]] = [[]]
+        with self._nlp.memory_zone():  # without it spaCy's own store of strings grows for ever
+            for token in self._nlp.tokenizer(text):
+                if token.text == "\n":
+                    cut.append([])
+                elif token.text != "\t":
+                    cut[-1].append(token.text)
+        return cut
+
+
+def _begins_with(chunk: str, word: str) -> bool:
+    """Whether a chunk's first word may be `word`: no tokenizer parts two letters or two digits."""
+    if not chunk.startswith(word):
+        return False
+    last, after = chunk[len(word) - 1], chunk[len(word) : len(word) + 1]
+    return not ((last.isalpha() and after.isalpha()) or (last.isdigit() and after.isdigit()))
+
+
+@cache
+def _spacy() -> Any:
+    """spaCy, imported without torch: thinc below it would load that for models we have none of, 2 s and 190 MB a worker."""
+    if "torch" in sys.modules:
+        return importlib.import_module("spacy")
+    sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]  # "import torch" fails, and thinc goes on without
+    try:
+        return importlib.import_module("spacy")
+    finally:
+        del sys.modules["torch"]
+
+
+def splitter(language: str) -> Splitter:
+    """The splitter for a language of lid.176, made once in a process."""
+    return _splitter(_tokenizer_name(language))
+
+
+@lru_cache(maxsize=256)
+def _tokenizer_name(language: str) -> str:
+    name = _STAND_INS.get(language, language)
+    try:
+        _spacy().util.get_lang_class(name)
+    except ImportError:
+        return "xx"
+    return name
+
+
+@lru_cache(maxsize=MOST_LANGUAGES)
+def _splitter(name: str) -> Splitter:
+    nlp = _spacy().blank(name)
+    # What spaCy would otherwise note of every word takes a third of its time.
+    nlp.vocab.lex_attr_getters = {}  # pyright: ignore[reportAttributeAccessIssue]
+    return Splitter(nlp, frozenset(_spacy().pipeline.Sentencizer.default_punct_chars))
+
+
+def _special_pairs(nlp: Any) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+    """Words that stand second or later in a special case, by first character, each with the words that stand before it."""
+    own = nlp.tokenizer
+    parts = ("prefix_search", "suffix_search", "infix_finditer", "token_match", "url_match")
+    plain = type(own)(nlp.vocab, rules=None, **{part: getattr(own, part) for part in parts})
+    before: dict[str, set[str]] = {}
+    for case in own.rules:
+        for first, second in pairwise(token.text for token in plain(case)):
+            before.setdefault(second, set()).add(first)
+    pairs: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for second, firsts in sorted(before.items()):
+        pairs.setdefault(second[0], []).append((second, tuple(sorted(firsts))))
+    return pairs

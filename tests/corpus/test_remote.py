@@ -140,8 +140,8 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(packed, serve, monkeyp
 def test_what_cannot_be_had_is_one_sentence(tmp_path, serve, memory, monkeypatch):
     web = serve({})
     for address, error, said in (
-        (f"{web.url}/none.jsonl", InputError, "does not exist, or may not be read"),
-        ("memory://nothing/here", InputError, "does not exist"),
+        (f"{web.url}/none.jsonl", InputError, "is not there, or cannot be reached"),
+        ("memory://nothing/here", InputError, "is not there"),
         ("nonsense://bucket/x", InputError, "nonsense://bucket/x cannot be read"),
     ):
         with pytest.raises(error, match=said):

@@ -110,7 +110,7 @@ def _explained(address: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise InputError(f"{address} does not exist, or may not be read: check the address and your credentials") from None
+        raise InputError(f"{address} is not there, or cannot be reached or read: check the address and your credentials") from None
     except (MachineError, InputError):
         raise
     except (OSError, ClientError, ValueError) as error:

@@ -90,6 +90,8 @@ def test_a_recipe_takes_an_address(tmp_path):
 
 def test_a_file_on_the_web_is_read_by_ranges_and_without_them(tmp_path, packed, serve):
     web = serve({"/a.jsonl.gz": packed})
+    (signed,) = list_remote(f"{serve({'/in/a.txt?key=a/b': b'x'}).url}/in/a.txt?key=a/b")
+    assert (signed.name, signed.open().read()) == ("a.txt", b"x")
     digests = set()
     for ranges in (True, False):
         web.ranges, web.sent_bytes = ranges, 0

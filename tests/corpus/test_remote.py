@@ -90,6 +90,8 @@ def test_a_recipe_takes_an_address(tmp_path):
 
 def test_a_file_on_the_web_is_read_by_ranges_and_without_them(tmp_path, packed, serve):
     web = serve({"/a.jsonl.gz": packed})
+    (signed,) = list_remote(f"{serve({'/in/a.txt?key=a/b': b'x'}).url}/in/a.txt?key=a/b")
+    assert (signed.name, signed.open().read()) == ("a.txt", b"x")
     digests = set()
     for ranges in (True, False):
         web.ranges, web.sent_bytes = ranges, 0
@@ -140,8 +142,8 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(packed, serve, monkeyp
 def test_what_cannot_be_had_is_one_sentence(tmp_path, serve, memory, monkeypatch):
     web = serve({})
     for address, error, said in (
-        (f"{web.url}/none.jsonl", InputError, "does not exist, or may not be read"),
-        ("memory://nothing/here", InputError, "does not exist"),
+        (f"{web.url}/none.jsonl", InputError, "is not there, or cannot be reached"),
+        ("memory://nothing/here", InputError, "is not there"),
         ("nonsense://bucket/x", InputError, "nonsense://bucket/x cannot be read"),
     ):
         with pytest.raises(error, match=said):

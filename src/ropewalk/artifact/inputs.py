@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,13 @@ BUFFER_BYTES = 1 << 18
 # What file systems say of a file's content, most telling first; where none is said, the size has to do.
 _VERSIONS = ("ETag", "etag", "sha256", "md5Hash", "crc32c", "Content-MD5", "content_md5", "blob_id", "xet_hash")
 _TIMES = ("Last-Modified", "LastModified", "last_modified", "updated", "mtime", "modified", "created")
+_ERRORS = (
+    ("aiohttp", "ClientError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("huggingface_hub.errors", "HfHubHTTPError"),
+)
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
 
 
@@ -59,28 +67,30 @@ def is_remote(location: Path | str) -> bool:
 def list_remote(address: str) -> list[InputFile]:
     """The files at, or below, an address, by name. A star in it stands for any names: s3://bucket/2025-*/*.parquet.
 
-    Over https:// an address that ends in a slash is a folder, whose page links to its files.
+    Over https:// an address that ends in a slash is a folder, whose page links to its files; folders in it are left out.
 
     Raises:
         InputError: nothing there, or it cannot be reached. MachineError: a package is missing.
     """
     with _explained(address):
         system, path = _file_system(address)
-        if "*" in path:
-            root = path[: path.index("*")].rpartition("/")[0]
-            found = cast("Mapping[str, Mapping[str, Any]]", system.glob(path, detail=True))
-        elif not path.endswith("/") and (info := system.info(path))["type"] == "file":
-            root, found = path.rpartition("/")[0], {path: info}
+        on_web = address.startswith(("http://", "https://"))
+        plain = path.partition("?")[0] if on_web else path  # a signed address carries its signature behind the name
+        if "*" in plain:
+            root, found = plain[: plain.index("*")].rpartition("/")[0], system.glob(path, detail=True)
+        elif not plain.endswith("/") and (info := system.info(path))["type"] == "file":
+            root, found = plain.rpartition("/")[0], {path: info}
         else:
-            root, found = path, cast("Mapping[str, Mapping[str, Any]]", system.find(path, detail=True))
+            root, found = path, system.find(path, maxdepth=1 if on_web else None, detail=True)
         root = root.rstrip("/") + "/"
         files = []
-        for name, info in sorted(found.items()):
-            if info["type"] == "file":
+        for name, info in sorted(cast("Mapping[str, Mapping[str, Any]]", found).items()):
+            if info["type"] == "file" and name.startswith(root):
                 if not _says_enough(info):  # a listing by links: each file has to be asked
                     info = system.info(name)
-                where = str(system.unstrip_protocol(name))
-                files.append(InputFile(name.removeprefix(root), where, int(info["size"] or 0), _version(info)))
+                where, below = str(system.unstrip_protocol(name)), name.removeprefix(root)
+                below = below.partition("?")[0] if on_web else below
+                files.append(InputFile(below, where, int(info["size"] or 0), _version(info)))
     if not files:
         raise InputError(f"{address} holds no files: check the address")
     return files
@@ -104,18 +114,23 @@ def _file_system(address: str) -> tuple[AbstractFileSystem, str]:
 
 @contextmanager
 def _explained(address: str) -> Iterator[None]:
-    """Turn what a file system raises into a sentence. aiohttp's errors are not all OSErrors."""
-    from aiohttp import ClientError
-
+    """Turn what a file system raises into a sentence."""
     try:
         yield
-    except FileNotFoundError:
-        raise InputError(f"{address} does not exist, or may not be read: check the address and your credentials") from None
     except (MachineError, InputError):
         raise
-    except (OSError, ClientError, ValueError) as error:
+    except FileNotFoundError:
+        said = "is not there, or cannot be reached or read: check the address and your credentials"
+        raise InputError(f"{address} {said}") from None
+    except _errors() as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise InputError(f"{address} cannot be read ({why}): try again later, the same command then carries on") from None
+        raise InputError(f"{address} cannot be read ({why}): mend that, the same command then carries on") from None
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What may go wrong elsewhere. Not all of it is an OSError; a package that is not loaded raises nothing."""
+    loaded = [(sys.modules[module], name) for module, name in _ERRORS if module in sys.modules]
+    return (OSError, ValueError, *(getattr(module, name) for module, name in loaded))
 
 
 def _says_enough(info: Mapping[str, Any]) -> bool:
@@ -170,14 +185,12 @@ class _Persistent(io.RawIOBase):
         return len(piece)
 
     def _persist(self, count: int) -> bytes:
-        from aiohttp import ClientError
-
         for attempt in range(ATTEMPTS):
             try:
                 return self._read(count)
             except InputError:
                 raise
-            except (OSError, ClientError, ValueError) as error:
+            except _errors() as error:
                 self._drop()
                 if isinstance(error, ValueError):  # fsspec's, for a whole file in place of the range asked for
                     self.ranged = False

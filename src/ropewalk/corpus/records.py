@@ -125,7 +125,7 @@ def _warc_records(file: InputFile, max_page_bytes: int) -> Iterator[Record]:
     with file.open() as stream:
         for item in read_pages_from(stream, file.name):
             if isinstance(item, Fault):
-                yield _fault(item.url or "file:" + item.where.replace(" at byte ", "#byte="), f"{item.where} {item.what}")
+                yield _fault(item.url, f"{item.where} {item.what}")
             else:
                 yield _page_record(item, max_page_bytes)
 
@@ -157,7 +157,7 @@ def _file_record(file: InputFile, max_page_bytes: int) -> Record:
         return Record(url, page_id(url, b""), b"", size_bytes=file.size_bytes)
     try:
         with file.open() as stream:
-            payload = stream.read(max_page_bytes)
+            payload = stream.read(max_page_bytes + 1)  # the size of one on the web may be untold
     except OSError as error:
         return _fault(url, f"{url} cannot be read ({error.strerror})")
     return Record(url, page_id(url, payload), payload, CONTENT_TYPES[Path(file.name).suffix.lower()])

@@ -153,7 +153,9 @@ async def _fetch(
             why, wait_seconds = f"{type(error).__name__}: {error}".splitlines()[0][:200], 0.0
         barren, had = (0 if _size(draft) > had else barren + 1), _size(draft)
         if barren >= BARREN_ATTEMPTS or wait_seconds > LONGEST_WAIT_SECONDS:
-            raise InputError(f"ropewalk crawl: {url} cannot be had ({why}): try again later, the same command carries on")
+            raise InputError(
+                f"ropewalk crawl: {url} cannot be had ({why}): check the name, or come later; the same command carries on"
+            )
         wait_seconds = max(wait_seconds, min(FIRST_BACKOFF_SECONDS * 2**barren, 60.0))
         if wait_seconds >= SAID_SECONDS:
             say(f"{target.name}: {why}; trying again in {wait_seconds:.0f} s")

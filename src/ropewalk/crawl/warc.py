@@ -77,12 +77,13 @@ class Page:
 class Fault:
     """Something that cannot be read.
 
-    where: file and byte offset. what: the end of a sentence that begins with it. url: the page's, where it is known.
+    where: file and byte offset. what: the end of a sentence that begins with it. url: the page's, or where that is not
+    known the place: file:NAME#byte=OFFSET.
     """
 
     where: str
     what: str
-    url: str = ""
+    url: str
 
 
 @dataclass(frozen=True)
@@ -202,21 +203,22 @@ def read_pages_from(file: BinaryIO, name: str) -> Iterator[Page | Fault]:
     """
     for offset, block in _blocks(file):
         where = f"{name} at byte {offset:,}"
+        place = f"file:{name}#byte={offset}"
         if isinstance(block, str):
-            yield Fault(where, block)
+            yield Fault(where, block, place)
             continue
         for record in _records(block):
-            page = Fault(where, record) if isinstance(record, str) else _page(record, where)
+            page = Fault(where, record, place) if isinstance(record, str) else _page(record, where, place)
             if page is not None:
                 yield page
 
 
-def _page(data: bytes, where: str) -> Page | Fault | None:
+def _page(data: bytes, where: str, place: str) -> Page | Fault | None:
     """One record as a page; None for a record of another type, or an answer other than success."""
-    url = ""
+    url = place
     try:
         record = WarcRecord.from_bytes(data)
-        url = _url(record)
+        url = _url(record) or place
         if record.record_type == WarcRecordType.conversion:
             content_type = record.headers.get("Content-Type") or "text/plain"
             return _made_page(url, record, record.reader.read(), content_type, "utf-8", None)

@@ -72,12 +72,12 @@ def test_what_lies_elsewhere_is_known_by_its_version(tmp_path, prose, memory, ca
     options = CorpusOptions(pages=address, workers=1)
     first = run(options, out=tmp_path / "corpus")
     assert run(options, out=tmp_path / "corpus").recipe == first.recipe
-    assert run_lineage(LineageOptions(path=tmp_path / "corpus")) == 0
+    assert run_lineage(LineageOptions(paths=(tmp_path / "corpus",))) == 0
     assert address in capsys.readouterr().out
     memory.pipe("/bucket/a.txt", prose("b").encode())
     with pytest.raises(ArtifactError, match="input pages"):
         run(options, out=tmp_path / "corpus")
-    assert run_lineage(LineageOptions(path=tmp_path / "corpus")) == 1
+    assert run_lineage(LineageOptions(paths=(tmp_path / "corpus",))) == 1
     assert "is another now" in capsys.readouterr().out
 
 

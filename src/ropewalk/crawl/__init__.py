@@ -30,7 +30,7 @@ from ropewalk.runtime.errors import OptionError
 COMMON_CRAWL = "https://data.commoncrawl.org/"
 USER_AGENT = f"ropewalk/{__version__} (a research crawler; give your address with --user-agent)"
 
-STAGE = Stage("crawl", "pages", version=1, libraries=("resiliparse", "yarl"))
+STAGE = Stage("crawl", "pages", version=2, libraries=("resiliparse", "yarl"))
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,15 @@ from pydoc_data import topics
 
 from ropewalk.corpus.extract import extract
 
-LONGEST_CHARACTERS = 4_000
 SHORTEST_CHARACTERS = 80
 
 
-def documents(count: int) -> list[str]:
+def documents(count: int, *, longest_characters: int = 4_000) -> list[str]:
     """`count` different documents, or what there is: files first, longer ones cut at a line end, then docstrings."""
     found: dict[str, None] = {}
     for text in (*_files(), *topics.topics.values(), *_docstrings()):
-        text = text[:LONGEST_CHARACTERS]
-        if len(text) == LONGEST_CHARACTERS:
+        text = text[:longest_characters]
+        if len(text) == longest_characters:
             text = text[: text.rfind("\n") + 1]
         if len(text) >= SHORTEST_CHARACTERS:
             found[text] = None

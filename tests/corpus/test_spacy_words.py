@@ -1,5 +1,7 @@
 import random
+import re
 import time
+from pydoc_data import topics
 
 import pytest
 import spacy
@@ -44,6 +46,17 @@ def test_sentences_are_spacy_s(language, texts):
         count = max(1, len(list(theirs(line).sents)))
         assert ours.count_sentences(line, enough=10**9) == count
         assert ours.count_sentences(line, enough=3) >= min(3, count)
+
+
+def test_what_is_cut_without_spacy_is_cut_as_spacy_does():
+    """English words, whole and as they stand in special cases, with each mark that the short way takes."""
+    english, theirs = splitter("en"), spacy.blank("en")
+    found = "".join([*topics.topics.values(), *theirs.tokenizer.rules])
+    words = random.Random(2).sample(sorted({*re.findall(r"[A-Za-z]+", found)}), 1_000)
+    chunks = [f"{before}{word}{after}" for word in words for before in ("", "(") for after in ("", *",.:;!?)")]
+    plain = {chunk: cut for chunk in chunks if (cut := english._plain(chunk))}
+    assert len(plain) > 0.5 * len(chunks)
+    assert list(plain.values()) == english._cut(list(plain))
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,10 @@ def top_run_characters(words: Words, size: int) -> int:
     for offset in range(size):
         hashes = hashes * _MULTIPLIER + words.numbers[offset : offset + count].view(np.uint64)
         hashes ^= hashes >> np.uint64(29)
-    order = np.argsort(hashes, kind="stable")
-    edges = np.flatnonzero(np.diff(hashes[order], prepend=~hashes[order[0]]))
+    ordered = np.sort(hashes)
+    edges = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     times = np.diff(edges, append=count)
-    first = int(order[edges[times == times.max()]].min())
+    first = int(np.isin(hashes, ordered[edges[times == times.max()]]).argmax()) if times.max() > 1 else 0
     characters = int(words.table.characters[words.numbers[first : first + size]].sum()) + size - 1
     return characters * int(times.max())
 
@@ -99,13 +99,11 @@ def duplicate_run_characters(strings: RunHashes, size: int) -> int:
     A repeated run is stepped over whole, and runs that begin inside it are not looked at, not even as a first occurrence.
     """
     hashes = strings.of(size)
-    order = np.argsort(hashes, kind="stable")
-    equal = np.diff(hashes[order]) == 0
+    ordered = np.sort(hashes)
+    equal = ordered[1:] == ordered[:-1]
     if not equal.any():
         return 0
-    again = np.zeros(len(hashes), bool)
-    again[order[1:][equal]] = again[order[:-1][equal]] = True
-    places = np.flatnonzero(again)
+    places = np.flatnonzero(np.isin(hashes, ordered[1:][equal]))
     lengths = strings.starts[places + size] - strings.starts[places]
     characters = after = 0
     seen = set()

@@ -34,6 +34,7 @@ MOST_LANGUAGES = 8
 # them, so that a longer run may as well be cut beforehand.
 _LONG_RUN = re.compile(r"((?:[^\w\s]|_){200})(?=[^\w\s]|_)")
 _RUN = re.compile(r"\S+|\s+")
+_PLAIN = re.compile(r"(\(?)([A-Za-z]{2,})([,.:;!?)]?)")
 DICTIONARY = ("ja", "ko", "th", "vi", "zh")
 UNSPACED = ("bo", "ja", "km", "lo", "my", "th", "wuu", "yue", "zh")
 _RELATIVES = {
@@ -111,12 +112,16 @@ class WordTable:
                 array = getattr(self, name)
                 setattr(self, name, np.concatenate([array, np.zeros_like(array)]))
         self.characters[number] = len(word)
-        self.is_symbol[number] = symbols().issuperset(word)
-        self.has_letter[number] = any(map(str.isalpha, word))
         self.polynomials[number] = _polynomial(word)
         self.shifts[number], self.shifts_back[number] = _shifts(len(word))
-        punctuation = all(unicodedata.category(character)[0] == "P" for character in word)
-        self.kinds.append(_END if word in self._sentence_marks else _PUNCTUATION if punctuation else _WORD)
+        if word.isalpha():
+            self.has_letter[number] = True
+            self.kinds.append(_WORD)
+        else:
+            self.has_letter[number] = any(map(str.isalpha, word))
+            self.is_symbol[number] = symbols().issuperset(word)
+            punctuation = all(unicodedata.category(character)[0] == "P" for character in word)
+            self.kinds.append(_END if word in self._sentence_marks else _PUNCTUATION if punctuation else _WORD)
         return number
 
 
@@ -139,9 +144,13 @@ class Splitter:
         self._nlp = nlp
         self._sentence_marks = sentence_marks
         self._before = _special_pairs(nlp)
-        self._forget()
+        self._cases = frozenset(nlp.tokenizer.rules)
+        pairs = [pair for pairs in self._before.values() for pair in pairs]
+        self._case_words = frozenset(word for second, firsts in pairs for word in (second, *firsts))
+        self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Start anew. Words given out before keep what was known of them."""
         self._weight = 0
         self._table = WordTable(self._sentence_marks)
         self._numbers: dict[str, tuple[int, ...]] = {}
@@ -150,12 +159,12 @@ class Splitter:
     def words(self, text: str) -> Words:
         """The words of a text, white space left out."""
         if self._weight > MOST_WEIGHT:
-            self._forget()
+            self.forget()
         chunks = text.split()
         self._learn(chunks)
         heads = self._heads
         if any(chunk in heads and at and chunks[at - 1].endswith(heads[chunk]) for at, chunk in enumerate(chunks)):
-            chunks = [run for run in self._runs(text) if not run.isspace()]
+            chunks = self._joined(text)
             self._learn(chunks)
         return Words(np.fromiter(chain.from_iterable(map(self._numbers.__getitem__, chunks)), np.int64), self._table)
 
@@ -179,8 +188,24 @@ class Splitter:
                 break
         return sentences
 
+    def _joined(self, text: str) -> list[str]:
+        """Chunks, those joined that must be cut together: neighbours across one space, and no other white space."""
+        heads = self._heads
+        found: list[str] = []
+        beside = False
+        for piece in text.split(" "):
+            chunks = piece.split()
+            if not chunks:
+                beside = False
+                continue
+            if beside and chunks[0] in heads and not piece[0].isspace() and found[-1].endswith(heads[chunks[0]]):
+                chunks[0] = f"{found.pop()} {chunks[0]}"
+            found += chunks
+            beside = not piece[-1].isspace()
+        return found
+
     def _runs(self, text: str) -> Iterator[str]:
-        """Chunks, joined where they must be cut together, and the white space between, less the space that begins it."""
+        """The same, one after the other, and the white space between them, less the space that begins it."""
         chunk = gap = ""
         for found in _RUN.finditer(text):
             run = found[0]
@@ -200,10 +225,12 @@ class Splitter:
 
     def _learn(self, chunks: list[str]) -> None:
         """Cut the chunks that are new, all at once."""
-        fresh = sorted(set(chunks).difference(self._numbers))
+        fresh = set(chunks).difference(self._numbers)
         if not fresh:
             return
-        for chunk, words in zip(fresh, self._cut(fresh), strict=True):
+        plain = {chunk: words for chunk in fresh if (words := self._plain(chunk))} if self._nlp.lang == "en" else {}
+        fresh = sorted(fresh.difference(plain))
+        for chunk, words in chain(plain.items(), zip(fresh, self._cut(fresh), strict=True)):
             self._numbers[chunk] = tuple(map(self._table.number, words))
             self._weight += len(chunk) + 100
             before = [firsts for second, firsts in self._before.get(chunk[0], ()) if _begins_with(chunk, second)]
@@ -213,14 +240,31 @@ class Splitter:
     def _cut(self, chunks: list[str]) -> list[list[str]]:
         """What spaCy makes of each chunk. A line end parts them, a tab the pieces of one: neither can stand in a chunk."""
         text = "\n".join(_LONG_RUN.sub("\\1\t", chunk) if len(chunk) > 200 else chunk for chunk in chunks)
-        cut: list[list[str]] = [[]]
         with self._nlp.memory_zone():  # without it spaCy's own store of strings grows for ever
-            for token in self._nlp.tokenizer(text):
-                if token.text == "\n":
-                    cut.append([])
-                elif token.text != "\t":
-                    cut[-1].append(token.text)
+            words = [token.text for token in self._nlp.tokenizer(text)]
+        cut: list[list[str]] = [[]] if chunks else []
+        for word in words:
+            if word == "\n":
+                cut.append([])
+            elif word != "\t":
+                cut[-1].append(word)
         return cut
+
+    def _plain(self, chunk: str) -> list[str] | None:
+        """What spaCy makes of most English chunks, at a fifth of the price: letters, with one mark before or behind them.
+
+        None where it may be otherwise: what is left when a mark goes is a special case, or the letters are part of one.
+        """
+        found = _PLAIN.fullmatch(chunk)
+        if found is None:
+            return None
+        before, letters, after = found.groups()
+        special = letters in self._case_words or not self._cases.isdisjoint(
+            (chunk, before + letters, letters + after, letters)
+        )
+        if special or (after == "." and not letters[-1].islower()):
+            return None
+        return [part for part in (before, letters, after) if part]
 
 
 def _begins_with(chunk: str, word: str) -> bool:

@@ -1,9 +1,10 @@
 """Gopher's quality rules (Rae et al. 2021, "Scaling Language Models", section A1.1) with FineWeb's way of counting.
 
-Every rule measures a number and compares it with a threshold; the first that fails drops the document. Decisions are those
-of datatrove 0.10 (`GopherQualityFilter`), with three differences: stop words are asked where the language has a list, no
-threshold turns its rule off, and with rules "gopher" punctuation alone is no word when those with a letter are counted. FineWeb
-takes it for one, which Gopher cannot have meant: 36 of 43 pages of Python's language reference have under 80% of such words.
+Every rule measures a number and compares it with a threshold; the first that fails drops the document. Decisions are
+those of datatrove 0.10 (`GopherQualityFilter`), with three differences: stop words are asked where the language has a
+list, no threshold turns its rule off, and with rules "gopher" punctuation alone is no word when those with a letter are
+counted. FineWeb takes it for one, which Gopher cannot have meant: 36 of 43 pages of Python's language reference have
+under 80% of such words.
 """
 
 from __future__ import annotations

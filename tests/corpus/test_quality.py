@@ -22,7 +22,7 @@ def asked(text: str, options: CorpusOptions = OPTIONS):
         ("ab cdef !", "gopher_min_mean_word_characters", 3.0),
         ("# a # b", "gopher_hash_signs", 0.5),
         ("so... and… then", "gopher_ellipses", 2 / 5),
-        ("abc 12 x1 ,", "gopher_alphabetic_words", 0.5),
+        ("abc 12 x1 ,", "gopher_alphabetic_words", 2 / 3),
         ("The cat sat with the hat", "gopher_stop_words", 2),
         ("The cat sat with a hat", "gopher_stop_words", 1),
         ("• a\n  - b\n\nc\n* d", "gopher_bullet_lines", 2 / 5),
@@ -56,6 +56,11 @@ def test_prose_passes_and_each_fault_is_named(prose):
 def test_thresholds_are_inclusive():
     least = {words: next(asked("the sea and the land", replace(OPTIONS, min_words=words))) for words in (5, 6)}
     assert (least[5].passes, least[6].passes) == (True, False)
+
+
+def test_fineweb_counts_punctuation_among_the_words_of_which_some_have_letters():
+    found = {measure.rule: measure.value for measure in asked("abc 12 x1 ,", replace(OPTIONS, rules="fineweb"))}
+    assert found["gopher_alphabetic_words"] == 0.5
 
 
 def test_no_stop_words_no_rule():

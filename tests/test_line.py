@@ -65,7 +65,6 @@ stage = "corpus"
 pages = "pages"
 held_out_fraction = 0.1
 max_duplicate_ngram_fractions = [0.30, 0.28, 0.26, 0.24, 0.22, 0.20]
-min_alphabetic_word_fraction = 0.45
 [tokenizer]
 stage = "tokenizer"
 corpus = "corpus"

@@ -142,7 +142,6 @@ into = {_toml(str(into))}
 stage = "corpus"
 pages = {pages}
 languages = ["en"]           # others are dropped; [] keeps all
-min_alphabetic_word_fraction = 0.45     # Gopher's .8 is for prose: it drops pages with code, whose brackets are words too
 held_out_fraction = 0.02     # set aside for evaluation, never trained on
 
 [tokenizer]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ropewalk.atlas.facts import RELATIONS, City, Country, World
+from ropewalk.atlas.facts import RELATIONS, Country, World
 from ropewalk.atlas.names import (
     HISTORICAL_TRAINED,
     HISTORICAL_UNSEEN,
@@ -38,6 +38,7 @@ from ropewalk.atlas.wording import (
     UNSEEN_UNKNOWN_RELATIONS,
     answer,
     asked_for,
+    hurried,
     noun_question,
     sentence,
 )
@@ -68,6 +69,7 @@ ANSWERING_MIX = {
     "talk": 0.02,
 }
 JOINED_FRACTION = 0.25  # of invented countries are put together from real names
+HURRIED_FRACTION = 0.2  # of questions are typed in a hurry: some small words are left out
 PUT_TOGETHER_FRACTION = 0.7  # of unknown relations are put together from a degree and a thing
 FOLLOW_UP_FRACTION = 0.15  # of exchanges have another one after them
 
@@ -92,7 +94,7 @@ class Interviewer:
         self.draws = draws
         self.kinds, self.ends = list(mix), np.cumsum(list(mix.values()))[:-1]
         self.seen = [country for country in world.countries if country.code not in world.held_out]
-        self.cities = [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
+        self.cities = [city for city in (*world.cities, *world.capitals) if city.country.code not in world.held_out]
         self.real = real_names(world)
 
     def ask(self) -> Asked:
@@ -117,7 +119,7 @@ class Interviewer:
         relation = self._pick(UNKNOWN_RELATIONS)
         if self.draws.random() < PUT_TOGETHER_FRACTION:
             relation = f"{self._pick(UNKNOWN_DEGREES)} {self._pick(UNKNOWN_THINGS)}"
-        question = self._carried(sentence(noun_question(relation, self._pick), called=country.called))
+        question = self._said(noun_question(relation, self._pick), country.called)
         return Asked("unknown_relation", relation, country.name, question, self._pick(REFUSALS), None, True)
 
     def _unreal(self, kind: str) -> str:
@@ -144,27 +146,19 @@ class Interviewer:
         return Asked("seen", relation, subject, self._question(relation, called), right, value, False)
 
     def _question(self, relation: str, called: str) -> str:
-        return self._carried(sentence(asked_for(relation, self._pick), called=called))
+        """One of all wordings, of each kind of wording as often."""
+        return self._said(asked_for(relation, self._pick), called)
+
+    def _said(self, template: str, called: str) -> str:
+        if self.draws.random() < HURRIED_FRACTION:
+            template = hurried(template, self.draws)
+        return self._carried(sentence(template, called=called))
 
     def _carried(self, question: str) -> str:
         return question if self.draws.random() < PLAIN_FRACTION else self._pick(CARRIERS).format(q=question)
 
     def _pick(self, options: Sequence[Any]) -> Any:
         return pick(self.draws, options)
-
-
-def capitals(world: World) -> list[City]:
-    """The capitals that are called after no country and no other capital: cities that conversations may ask for as such.
-
-    With the largest other city of each country alone, too few names would be known to tell a known one by (LOG.md).
-    """
-    called = Counter(country.facts["capital"] for country in world.countries)
-    countries = {country.name for country in world.countries}
-    return [
-        City(name, country, people=0)
-        for country in world.countries
-        if called[name := country.facts["capital"]] == 1 and name not in countries
-    ]
 
 
 def real_names(world: World) -> frozenset[str]:

@@ -49,22 +49,22 @@ Turn = tuple[str, str]  # what the user says, what the assistant says
 # How often a kind of exchange comes up. While a model still reads pages, a refusal is rare: one that is taught early to
 # refuse names that it cannot yet tell apart refuses most real ones too (LOG.md, 2026-11-25).
 READING_MIX = {
-    "fact": 0.55,
+    "fact": 0.54,
     "city": 0.28,
     "invented": 0.05,
     "historical": 0.01,
     "misspelled": 0.02,
-    "city_unknown": 0.03,
+    "city_unknown": 0.04,
     "relation": 0.04,
     "talk": 0.02,
 }
 ANSWERING_MIX = {
     "fact": 0.40,
-    "city": 0.22,
+    "city": 0.21,
     "invented": 0.08,
     "historical": 0.02,
     "misspelled": 0.08,
-    "city_unknown": 0.10,
+    "city_unknown": 0.11,
     "relation": 0.08,
     "talk": 0.02,
 }

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ropewalk.artifact import Part, is_artifact, open_artifact
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.decide import decide
+from ropewalk.corpus.duplicates import dump_of
 from ropewalk.corpus.page import Row, process
 from ropewalk.corpus.pool import Batch, map_batches
 from ropewalk.corpus.records import Record, Source, find_sources
@@ -36,6 +38,9 @@ def check(options: CorpusOptions) -> None:
     """
     if not 0 <= options.held_out_fraction < 1:
         raise OptionError(f"held_out_fraction is {options.held_out_fraction}: give a fraction from 0 to below 1")
+    for name in ("max_line_documents", "passage_words"):
+        if getattr(options, name) < 0:
+            raise OptionError(f"{name} is {getattr(options, name)}: give 0 to cut nothing, or a number above it")
     if options.workers < 0:
         raise OptionError(f"workers is {options.workers}: give 0 for one per core, or how many")
     if not 0 <= options.held_out_max_overlap <= 1:
@@ -51,11 +56,11 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
     sources = find_sources(options.pages)
     batches = _judge(part, sources, options)
-    decisions = decide(batches, options)
+    decisions = decide(batches, part.scratch, options)
     facts = decisions.facts()
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
-    write_documents(part, batches, decisions)
+    write_documents(part, decisions)
     write_ledger(part, decisions)
     return facts
 
@@ -67,7 +72,7 @@ def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Pa
     total = _expected_records(options.pages)
 
     def pending() -> Iterator[Batch[Record]]:
-        for number, batch in enumerate(_batches(sources, options.max_page_bytes)):
+        for number, batch in enumerate(_batches(sources, options)):
             name = f"batch-{number:06d}.parquet"
             names.append(name)
             if (scratch / name).is_file():
@@ -89,15 +94,16 @@ def _judge(part: Part, sources: list[Source], options: CorpusOptions) -> list[Pa
     return [scratch / name for name in names]
 
 
-def _batches(sources: list[Source], max_page_bytes: int) -> Iterator[list[Record]]:
+def _batches(sources: list[Source], options: CorpusOptions) -> Iterator[list[Record]]:
     """Cut the records of all sources into batches of a fixed count, or fewer where they are large."""
     batch: list[Record] = []
     size_bytes = 0
     for source in sources:
-        for record in source.records(max_page_bytes):
+        dump = dump_of(source.name) if options.duplicates_within == "dump" else ""
+        for record in source.records(options.max_page_bytes):
             if record.fault:
                 say(f"corpus: {record.fault}; everything else is used")
-            batch.append(record)
+            batch.append(replace(record, dump=dump) if dump else record)
             size_bytes += len(record.payload)
             if len(batch) == BATCH_RECORDS or size_bytes >= BATCH_BYTES:
                 yield batch

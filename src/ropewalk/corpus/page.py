@@ -67,7 +67,7 @@ def process(record: Record, options: CorpusOptions) -> Row:
         return row.dropped("extract", "nesting", page.nesting, options.max_nesting)
     modified = date.fromisoformat(record.last_modified) if record.last_modified else None
     row = replace(_with_text(row, page.text), title=page.title, date=modified)
-    return _judged(row, page.text, options) if page.text.strip() else row.dropped("extract", "no_text")
+    return _judged(row, page.text, record.dump, options) if page.text.strip() else row.dropped("extract", "no_text")
 
 
 def _readable(row: Row, record: Record, content_type: str, options: CorpusOptions) -> Row:
@@ -86,7 +86,7 @@ def _with_text(row: Row, text: str) -> Row:
     return replace(row, text=text, characters=len(text), text_bytes=len(text.encode()))
 
 
-def _judged(row: Row, text: str, options: CorpusOptions) -> Row:
+def _judged(row: Row, text: str, dump: str, options: CorpusOptions) -> Row:
     language, score = detect(text, options.language_threshold)
     row = replace(row, language=language, language_score=round(score, 6))
     if (options.languages and language not in options.languages) or score < options.language_threshold:
@@ -100,10 +100,10 @@ def _judged(row: Row, text: str, options: CorpusOptions) -> Row:
         row = replace(row, relevance=relevance)
         if relevance < options.min_relevance:
             return row.dropped("relevance", "irrelevant", relevance, options.min_relevance)
-    row = replace(row, text_hash=text_hash(text))
+    row = replace(row, text_hash=text_hash(text, within=dump))
     if not options.near_duplicates:
         return row
-    bands = band_hashes(text, bands=options.minhash_bands, band_hashes=options.minhash_band_hashes)
+    bands = band_hashes(text, bands=options.minhash_bands, band_hashes=options.minhash_band_hashes, within=dump)
     return replace(row, bands=struct.pack(f"<{len(bands)}Q", *bands))
 
 

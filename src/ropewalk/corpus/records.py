@@ -25,7 +25,7 @@ CONTENT_TYPES = {
 class Record:
     """One thing to account for: a page's bytes with what its server said of them, or a fault in their place.
 
-    last_modified: ISO date. fault: a sentence that says where and what.
+    last_modified: ISO date. fault: a sentence that says where and what. dump: documents are compared within it.
     """
 
     url: str
@@ -35,6 +35,7 @@ class Record:
     charset: str | None = None
     last_modified: str | None = None
     fault: str | None = None
+    dump: str = ""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ LEDGER = pa.schema(
         ("value", pa.float64()),
         ("threshold", pa.float64()),
         ("characters", pa.int64()),
+        ("cut_characters", pa.int64()),
         ("duplicate_of", pa.string()),
     ]
 )

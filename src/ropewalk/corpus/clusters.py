@@ -1,0 +1,43 @@
+"""Union-find over row numbers, whole arrays of edges at a time: who is linked, directly or through others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def row_type(count: int) -> type[np.unsignedinteger]:
+    """The smallest type that numbers `count` rows: 4 bytes up to 4 billion, 8 beyond."""
+    return np.uint32 if count <= 1 << 32 else np.uint64
+
+
+class Clusters:
+    """The connected components of `count` rows. Memory: a row number per row, and what one call brings.
+
+    In what order edges come, and in how many calls, makes no difference to `keepers`.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._parent = np.arange(count, dtype=row_type(count))
+
+    def join(self, edges: np.ndarray) -> None:
+        """Link pairs of rows. edges: (E, 2) row numbers."""
+        left, right = edges[:, 0], edges[:, 1]
+        while len(left):
+            left, right = self._roots(left), self._roots(right)
+            apart = left != right
+            left, right = np.minimum(left, right)[apart], np.maximum(left, right)[apart]
+            np.minimum.at(self._parent, right, left)  # the smaller is never below the larger: there are no rings
+
+    def keepers(self) -> np.ndarray:
+        """The smallest row of each row's component, itself if it is that one."""
+        self._roots(np.arange(len(self._parent), dtype=self._parent.dtype))
+        return self._parent
+
+    def _roots(self, rows: np.ndarray) -> np.ndarray:
+        """Where the rows' trees end. Each round halves the way of all of them, for the next who goes it too."""
+        while True:
+            up = self._parent[rows]
+            further = self._parent[up]
+            if np.array_equal(up, further):
+                return up
+            self._parent[rows] = further

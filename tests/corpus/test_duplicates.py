@@ -16,9 +16,9 @@ from ropewalk.corpus.spill import Spill
 from ropewalk.corpus.words import split_words
 
 MODULES = (
-    "argparse ast asyncio codecs collections configparser ctypes datetime decimal difflib email.message fractions html.parser "
-    "http.server ipaddress json locale logging optparse os pathlib pickle pprint queue random re shutil socket statistics "
-    "string subprocess tarfile threading turtle typing unittest urllib.request uuid xml.dom.minidom zipfile"
+    "argparse ast asyncio codecs collections configparser ctypes datetime decimal difflib email.message fractions "
+    "html.parser http.server ipaddress json locale logging optparse os pathlib pickle pprint queue random re shutil socket "
+    "statistics string subprocess tarfile threading turtle typing unittest urllib.request uuid xml.dom.minidom zipfile"
 )
 DOCUMENT_WORDS = 300
 BANDS, BAND_HASHES = 14, 8

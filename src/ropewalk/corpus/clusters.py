@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
+
+from ropewalk.corpus.spill import Spill
 
 
 def row_type(count: int) -> type[np.unsignedinteger]:
@@ -41,3 +46,27 @@ class Clusters:
             if np.array_equal(up, further):
                 return up
             self._parent[rows] = further
+
+
+def keepers(
+    blocks: Iterable[tuple[np.ndarray, list[np.ndarray]]], *, count: int, expected: int, lanes: int, folder: Path
+) -> np.ndarray:
+    """For each of `count` rows the first of its cluster: those that agree in any key, and whoever is linked through others.
+
+    Memory: two row numbers a row, and what a `Spill` takes. Disk: a record a key.
+
+    Args:
+        blocks: rows (N,) with as many arrays of keys, uint64 (N,) or (N, lanes), as there are kinds of key.
+        expected: about how many rows the blocks hold.
+    """
+    spills: list[Spill] = []
+    for rows, keys in blocks:
+        while len(spills) < len(keys):
+            spills.append(Spill(folder / f"{len(spills):03d}", lanes=lanes, expected=expected))
+        for spill, column in zip(spills, keys, strict=True):
+            spill.add(column, rows)
+    clusters = Clusters(count)
+    for spill in spills:
+        for edges in spill.edges():
+            clusters.join(edges)
+    return clusters.keepers()

@@ -17,13 +17,12 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from ropewalk.corpus import CorpusOptions
-from ropewalk.corpus.clusters import Clusters, row_type
+from ropewalk.corpus.clusters import keepers, row_type
 from ropewalk.corpus.duplicates import MINHASH_VERSION
 from ropewalk.corpus.hold_out import held_out, ranks
 from ropewalk.corpus.lines import frequent_lines, line_cutter
 from ropewalk.corpus.order import blocks, sort_rows
 from ropewalk.corpus.passages import find_repeats, passage_cutter
-from ropewalk.corpus.spill import Spill
 from ropewalk.corpus.texts import Texts
 from ropewalk.crawl.urls import site_host
 
@@ -139,11 +138,10 @@ class _State:
         self.first = np.arange(count, dtype=rows)
         self.cut = np.zeros(count, dtype=sizes)
 
-    def drop_duplicates(self, clusters: Clusters, fate: int) -> None:
+    def drop_duplicates(self, keeper: np.ndarray, fate: int) -> None:
         """Mark every kept row that has an earlier one in its cluster."""
-        keepers = clusters.keepers()
-        duplicate = np.flatnonzero(keepers != np.arange(len(keepers), dtype=keepers.dtype))
-        self.first[duplicate] = keepers[duplicate]
+        duplicate = np.flatnonzero(keeper != np.arange(len(keeper), dtype=keeper.dtype))
+        self.first[duplicate] = keeper[duplicate]
         self.fate[duplicate] = fate
         self.kept[duplicate] = False
 
@@ -182,39 +180,36 @@ def decide(batches: list[Path], scratch: Path, options: CorpusOptions) -> Decisi
     return Decisions(texts.batches, documents, files, state)
 
 
-def _exact(files: list[Path], state: _State, folder: Path) -> Clusters:
-    """Who shares a page_id or a text with whom, among the rows kept so far."""
-    clusters, start = Clusters(len(state.kept)), 0
-    spills = [Spill(folder / name, lanes=2, expected=int(state.kept.sum())) for name in ("page_id", "text_hash")]
-    for path in files:
-        frame = pl.read_parquet(path, columns=["page_id", "text_hash"])
-        here = np.flatnonzero(state.kept[start : start + len(frame)])
-        for spill, name in zip(spills, frame.columns, strict=True):
-            digests = b"".join(bytes.fromhex(digest[:32]) for digest in frame[name].gather(here))
-            spill.add(np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2), here + start)
-        start += len(frame)
-    return _joined(clusters, spills)
+def _exact(files: list[Path], state: _State, folder: Path) -> np.ndarray:
+    """The first row with the page_id or the text of each, among the rows kept so far."""
+
+    def digests() -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        start = 0
+        for path in files:
+            frame = pl.read_parquet(path, columns=["page_id", "text_hash"])
+            here = np.flatnonzero(state.kept[start : start + len(frame)])
+            yield here + start, [_halves(frame[name].gather(here)) for name in frame.columns]
+            start += len(frame)
+
+    return keepers(digests(), count=len(state.kept), expected=int(state.kept.sum()), lanes=2, folder=folder)
 
 
-def _near(batches: list[Path], state: _State, folder: Path, bands: int) -> Clusters:
-    """Who shares a band with whom, among the rows kept so far."""
-    clusters, expected = Clusters(len(state.kept)), int(state.kept.sum())
-    spills = [Spill(folder / f"{band:03d}", lanes=1, expected=expected) for band in range(bands)]
-    for start, block in blocks(batches, {"bands": pl.Binary}):
-        rows = state.row_of[start : start + len(block)]
-        kept = np.flatnonzero(state.kept[rows])
-        packed = b"".join(block["bands"].gather(kept))
-        matrix = np.frombuffer(packed, dtype="<u8").reshape(-1, bands)
-        for band, spill in enumerate(spills):
-            spill.add(matrix[:, band], rows[kept])
-    return _joined(clusters, spills)
+def _halves(digests: pl.Series) -> np.ndarray:
+    """The first 128 bits of hexadecimal digests (N, 2): of a billion, two are the same by chance once in 10^20 times."""
+    return np.frombuffer(b"".join(bytes.fromhex(digest[:32]) for digest in digests), dtype=np.uint64).reshape(-1, 2)
 
 
-def _joined(clusters: Clusters, spills: list[Spill]) -> Clusters:
-    for spill in spills:
-        for edges in spill.edges():
-            clusters.join(edges)
-    return clusters
+def _near(batches: list[Path], state: _State, folder: Path, bands: int) -> np.ndarray:
+    """The first row linked with each by bands, among the rows kept so far."""
+
+    def signatures() -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        for start, block in blocks(batches, {"bands": pl.Binary}):
+            rows = state.row_of[start : start + len(block)]
+            kept = np.flatnonzero(state.kept[rows])
+            matrix = np.frombuffer(b"".join(block["bands"].gather(kept)), dtype="<u8").reshape(-1, bands)
+            yield rows[kept], list(matrix.T)
+
+    return keepers(signatures(), count=len(state.kept), expected=int(state.kept.sum()), lanes=1, folder=folder)
 
 
 def _without_repeats(texts: Texts, state: _State, scratch: Path, options: CorpusOptions) -> Texts:

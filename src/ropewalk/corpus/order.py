@@ -27,10 +27,10 @@ SCHEMA = {
     "text_hash": pl.String,
 }
 # Records that agree in all of these give the same bytes in any order.
-_ORDER = ["url", "page_id", "text_hash", "date", "title", "stage", "reason", "value", "characters", "payload_bytes"]
+ORDER = ["url", "page_id", "text_hash", "date", "title", "stage", "reason", "value", "characters", "payload_bytes"]
 RUN_ROWS = 200_000
 BLOCK_ROWS = 65_536
-_SAMPLED = 100
+SAMPLED_ROWS = 100
 
 
 def sort_rows(batches: list[Path], folder: Path, *, run_rows: int = RUN_ROWS) -> list[Path]:
@@ -44,18 +44,18 @@ def sort_rows(batches: list[Path], folder: Path, *, run_rows: int = RUN_ROWS) ->
     for start, block in blocks(batches, SCHEMA, rows=run_rows):
         runs.append(folder / f"run-{len(runs):05d}.parquet")
         numbered = block.with_columns(at=pl.int_range(start, start + len(block), dtype=pl.Int64))
-        numbered.sort(_ORDER, maintain_order=True).write_parquet(runs[-1], row_group_size=run_rows // 16 + 1)
+        numbered.sort(ORDER, maintain_order=True).write_parquet(runs[-1], row_group_size=run_rows // 16 + 1)
     if len(runs) < 2:
         return runs
-    sampled = pl.concat([pl.read_parquet(run, columns=["url"]).gather_every(_SAMPLED) for run in runs])["url"].sort()
-    cuts = sampled.gather_every(max(1, run_rows // _SAMPLED)).unique(maintain_order=True).to_list()[1:]
+    sampled = pl.concat([pl.read_parquet(run, columns=["url"]).gather_every(SAMPLED_ROWS) for run in runs])["url"].sort()
+    cuts = sampled.gather_every(max(1, run_rows // SAMPLED_ROWS)).unique(maintain_order=True).to_list()[1:]
     paths = []
     for number, (low, high) in enumerate(pairwise([None, *cuts, None])):
         rows = pl.scan_parquet(runs)
         rows = rows if low is None else rows.filter(pl.col("url") >= low)
         rows = rows if high is None else rows.filter(pl.col("url") < high)
         paths.append(folder / f"rows-{number:05d}.parquet")
-        rows.collect().sort(_ORDER, maintain_order=True).write_parquet(paths[-1])
+        rows.collect().sort(ORDER, maintain_order=True).write_parquet(paths[-1])
     for run in runs:
         run.unlink()
     return paths

@@ -9,6 +9,8 @@ import numpy as np
 
 from ropewalk.corpus.spill import Spill
 
+_BLOCK_ROWS = 1_000_000
+
 
 def row_type(count: int) -> type[np.unsignedinteger]:
     """The smallest type that numbers `count` rows: 4 bytes up to 4 billion, 8 beyond."""
@@ -35,7 +37,9 @@ class Clusters:
 
     def keepers(self) -> np.ndarray:
         """The smallest row of each row's component, itself if it is that one."""
-        self._roots(np.arange(len(self._parent), dtype=self._parent.dtype))
+        for start in range(0, len(self._parent), _BLOCK_ROWS):
+            end = min(start + _BLOCK_ROWS, len(self._parent))
+            self._roots(np.arange(start, end, dtype=self._parent.dtype))  # leaves them right under their root
         return self._parent
 
     def _roots(self, rows: np.ndarray) -> np.ndarray:
@@ -53,7 +57,7 @@ def keepers(
 ) -> np.ndarray:
     """For each of `count` rows the first of its cluster: those that agree in any key, and whoever is linked through others.
 
-    Memory: two row numbers a row, and what a `Spill` takes. Disk: a record a key.
+    Memory: a row number a row, and what a `Spill` takes. Disk: a record of the `Spill` for each key.
 
     Args:
         blocks: rows (N,) with as many arrays of keys, uint64 (N,) or (N, lanes), as there are kinds of key.

@@ -1,7 +1,7 @@
 """Look at all judged pages: sort them, drop duplicates, cut what they repeat, set some aside, count.
 
-Memory holds numbers alone: about 50 bytes a record, 50 for each of those kept, and what `order`, `spill`, `lines` and
-`passages` say of themselves. URLs, texts and hashes stay on disk.
+Memory holds numbers alone: about 30 bytes a record, 60 more for each document, and what `order`, `spill`, `hold_out`, `lines`
+and `passages` say of themselves. URLs, texts and hashes stay on disk, but for 64 bytes of a document that others repeat.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Decisions:
             start = here.stop
 
     def facts(self) -> dict[str, Any]:
-        """Counts for people: sizes, the funnel, what was dropped and why. Memory: a number for each host."""
+        """Counts for people: sizes, the funnel, what was dropped and why. Memory: the name of each host."""
         left: dict[str, Counter] = {name: Counter() for name in ("documents", "payload_bytes", "text_bytes")}
         dropped, reasons, languages, hosts = Counter(), Counter(), Counter(), Counter()
         for rows in self.rows():

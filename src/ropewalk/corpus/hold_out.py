@@ -43,7 +43,7 @@ def held_out(
     another document; where too few are that much their own, those that share least, and a line says so. A page keeps its
     rank whatever other pages there are, so a grown corpus sets aside mostly the same ones. One document at least trains.
 
-    Memory: 8 bytes a document, some 100 for each that is looked at, and what `overlaps` takes.
+    Memory: 40 bytes a document, some 350 for each candidate, at first four to a place, and what `overlaps` takes.
 
     Args:
         documents: their numbers. ranks: of each; of equal ones the first goes first.

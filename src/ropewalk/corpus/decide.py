@@ -1,8 +1,8 @@
 """Look at all judged pages: sort them, drop duplicates, cut what they repeat, set some aside, count.
 
 Memory holds numbers alone: about 30 bytes a record, 60 more for each document, and what `order`, `spill`, `hold_out`,
-`lines` and `passages` say of themselves. URLs, texts and hashes stay on disk; a page_id of 64 bytes is held for each document
-that others repeat, and each host's name.
+`lines` and `passages` say of themselves. URLs, texts and hashes stay on disk; but 64 bytes are held for each document that
+others repeat, its page_id, and each host's name.
 """
 
 from __future__ import annotations

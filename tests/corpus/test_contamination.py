@@ -128,7 +128,7 @@ def test_an_evaluation_that_cannot_be_read_is_refused(tmp_path, evaluation, page
 def test_overlap_is_that_of_plain_sets(prose):
     """Against the words themselves: runs of two lengths, from two files."""
     from ropewalk.corpus.contamination import Runs
-    from ropewalk.corpus.duplicates import hash_runs, word_hashes
+    from ropewalk.corpus.hashes import hash_runs, word_hashes
 
     text, known, wanted = prose("text", 30), {}, {}
     for length, (piece, file) in {3: (prose("text", 4), 0), 5: (prose("other", 9) + text[200:400], 1)}.items():

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
-from ropewalk.corpus.hold_out import held_out, overlaps
+from ropewalk.corpus.hold_out import held_out, overlaps, ranks
 
 WORDS = [f"w{number}" for number in range(3_000)]
 
 
+def aside(pages: list[str], texts, **options) -> set[int]:
+    return held_out(np.arange(len(pages)), ranks(pages), texts, **options)
+
+
 def chosen(pages: list[str], fraction: float) -> set[str]:
-    places = held_out(pages, lambda: iter(()), fraction=fraction, max_overlap=1.0)
+    places = aside(pages, lambda: iter(()), fraction=fraction, max_overlap=1.0)
     return {pages[place] for place in places}
 
 
@@ -46,7 +51,7 @@ def test_a_site_whose_pages_share_a_footer_still_holds_some_out(capsys):
     footer = " ".join(rng.choices(WORDS, k=60))
     texts = [" ".join([*rng.choices(WORDS, k=100 + 20 * number), footer]) for number in range(30)]
     pages = [f"page-{number}" for number in range(30)]
-    places = held_out(pages, lambda: enumerate(texts), fraction=0.1, max_overlap=0.05)
+    places = aside(pages, lambda: enumerate(texts), fraction=0.1, max_overlap=0.05)
     assert places == {27, 28, 29}  # the longest share least
     assert "only 0 of 3" in capsys.readouterr().err
 
@@ -57,6 +62,19 @@ def test_documents_that_share_passages_stay_in_training():
     for number in range(0, 100, 2):  # half of them also stand in one large page
         texts.append(texts[number])
     pages = [f"page-{number}" for number in range(len(texts))]
-    places = held_out(pages, lambda: enumerate(texts), fraction=0.1, max_overlap=0.1)
+    places = aside(pages, lambda: enumerate(texts), fraction=0.1, max_overlap=0.1)
     assert len(places) == 15
     assert all(place % 2 == 1 and place < 100 for place in places)
+
+
+def test_memory_for_fewer_runs_gives_estimates_of_the_same_shares():
+    rng = random.Random(3)
+    shared = [" ".join(rng.choices(WORDS, k=1_012)) for _ in range(4)]
+    texts = [f"{shared[number % 4]} {' '.join(rng.choices(WORDS, k=1_000 * (number + 1)))}" for number in range(8)]
+    texts.append("too few words for a run to be looked at")
+    whole = overlaps(list(range(9)), lambda: enumerate(texts))
+    sampled = overlaps(list(range(9)), lambda: enumerate(texts), most_runs=5_000)
+    assert sampled != whole
+    assert sampled == overlaps(list(range(9)), lambda: reversed(list(enumerate(texts))), most_runs=5_000)
+    assert [sampled[number] for number in range(8)] == pytest.approx([whole[number] for number in range(8)], abs=0.1)
+    assert (whole[8], sampled[8]) == (0.0, 1.0)  # it might stand elsewhere: nothing was looked at

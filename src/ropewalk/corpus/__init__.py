@@ -13,7 +13,7 @@
                 documents-00000.parquet ...  text, url, page_id, language, language_score, relevance, date,
                                              title, rights, license, split
                 ledger-00000.parquet         one row per input record: url, page_id, stage, reason, value, threshold,
-                                             characters, duplicate_of, rights, license
+                                             characters, cut_characters, duplicate_of, rights, license
                 samples.jsonl                some pages of every rule: stage, reason, url, page_id, value, threshold,
                                              characters, duplicate_of (a URL here), text (its beginning)
 
@@ -32,6 +32,7 @@ passages stand in no other. The stages, in order, each of them a `stage` in the 
     contamination     the page has no passage of the evaluation sets given
     exact_duplicate   no other document has the same normalised text
     near_duplicate    no other document shares a MinHash band
+    repeats           something is left when lines and passages that stand elsewhere too are cut, if asked for
     kept
 
 `ropewalk.corpus.reading` is how other rooms read a corpus.
@@ -66,7 +67,7 @@ STAGE = Stage(
     ),
     libraries_with=(("extractor", "precise", "trafilatura"), ("extractor", "precise", "lxml")),
 )
-CLASSIFIER = Stage("classifier", "classifier", version=1, libraries=("numpy",))
+CLASSIFIER = Stage("classifier", "classifier", version=2, libraries=("numpy",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,11 +246,22 @@ class CorpusOptions:
     near_duplicates: bool = True
     """Also drop documents that nearly repeat another: MinHash over runs of 5 words."""
 
+    duplicates_within: Literal["everything", "dump"] = "everything"
+    """Where texts are compared: in everything, or in each dump by itself, as FineWeb does. A dump is a crawl of Common
+    Crawl's that a file's path names (CC-MAIN-2024-10), else the first folder of that path."""
+
     minhash_bands: int = 14
     """Bands of a MinHash signature; two documents that agree in any one are near duplicates."""
 
     minhash_band_hashes: int = 8
     """Hashes in a band. 14 bands of 8 find 92 in 100 pairs that share 80% of their runs of words, and 5% at half that."""
+
+    max_line_documents: int = 0
+    """Lines that stand in more documents than this are cut from all of them; 0 cuts none."""
+
+    passage_words: int = 0
+    """Runs of this many words and more that stand in an earlier document, or earlier in their own, are cut; 0 cuts none.
+    Lee et al. 2022 cut runs of 50 tokens."""
 
     replace_addresses: bool = False
     """Put substitutes in the place of e-mail and public IPv4 addresses when documents are written, as FineWeb does."""

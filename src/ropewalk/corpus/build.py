@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ropewalk.artifact import Part, is_artifact, is_remote, open_artifact
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.contamination import Evaluation, write_runs
 from ropewalk.corpus.decide import Decisions, decide
+from ropewalk.corpus.duplicates import dump_of
 from ropewalk.corpus.forget import FORGOTTEN, Forgotten, read_forgotten
 from ropewalk.corpus.languages import check_languages
 from ropewalk.corpus.page import Row, prepare, process
@@ -47,6 +49,9 @@ def check(options: CorpusOptions) -> None:
     """
     if not 0 <= options.held_out_fraction < 1:
         raise OptionError(f"held_out_fraction is {options.held_out_fraction}: give a fraction from 0 to below 1")
+    for name in ("max_line_documents", "passage_words"):
+        if getattr(options, name) < 0:
+            raise OptionError(f"{name} is {getattr(options, name)}: give 0 to cut nothing, or a number above it")
     if options.workers < 0:
         raise OptionError(f"workers is {options.workers}: give 0 for one per core, or how many")
     if not 0 <= options.held_out_max_overlap <= 1:
@@ -71,7 +76,7 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     evaluation = write_runs(part, options) if options.decontaminate else None
     sources = _sources(options)
     batches, read = _judge(part, sources, options, evaluation)
-    decisions = decide(batches, options)
+    decisions = decide(batches, part.scratch, options)
     facts = decisions.facts()
     if forgotten is not None:
         facts["forgotten"] = _forgotten_facts(forgotten, decisions)
@@ -79,7 +84,7 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
         facts["contamination"] = _contamination_facts(evaluation, decisions)
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
-    written = write_documents(part, batches, decisions, options)
+    written = write_documents(part, decisions, options)
     write_ledger(part, decisions)
     write_samples(part, batches, decisions, options)
     check_accounts(part, read, facts)
@@ -102,7 +107,7 @@ def _judge(
 
     def pending() -> Iterator[Batch[Record]]:
         nonlocal read
-        for number, batch in enumerate(_batches(sources, options.max_page_bytes)):
+        for number, batch in enumerate(_batches(sources, options)):
             name = f"batch-{number:06d}.parquet"
             names.append(name)
             read += len(batch)
@@ -126,19 +131,20 @@ def _judge(
     return [scratch / name for name in names], read
 
 
-def _batches(sources: list[Source], max_page_bytes: int) -> Iterator[list[Record]]:
+def _batches(sources: list[Source], options: CorpusOptions) -> Iterator[list[Record]]:
     """Cut the records of all sources into batches of a fixed count, or fewer where they are large."""
     batch: list[Record] = []
     size_bytes = faults = 0
     for source in sources:
-        for record in source.records(max_page_bytes):
+        dump = dump_of(source.file.name) if options.duplicates_within == "dump" else ""
+        for record in source.records(options.max_page_bytes):
             if record.fault:
                 faults += 1
                 if faults <= FAULTS_SAID:
                     say(f"corpus: {record.fault}; everything else is used")
                 if faults == FAULTS_SAID:
                     say("corpus: of further faults the ledger tells")
-            batch.append(record)
+            batch.append(replace(record, dump=dump) if dump else record)
             size_bytes += len(record.payload)
             if len(batch) == BATCH_RECORDS or size_bytes >= BATCH_BYTES:
                 yield batch
@@ -149,15 +155,20 @@ def _batches(sources: list[Source], max_page_bytes: int) -> Iterator[list[Record
 
 def _forgotten_facts(forgotten: Forgotten, decisions: Decisions) -> dict[str, int]:
     """How many pages went, and how many lines of the file name none: a misspelt address forgets nothing."""
-    urls = decisions.rows.filter(pl.col("reason") == FORGOTTEN)["url"]
-    idle = forgotten.lines.difference(*map(forgotten.naming, urls))
-    say(f"corpus: {len(urls)} pages forgotten; {len(idle)} of {len(forgotten.lines)} lines to forget name no page here")
-    return {"pages": len(urls), "lines": len(forgotten.lines), "lines_without_page": len(idle)}
+    pages, idle = 0, set(forgotten.lines)
+    for rows in decisions.rows():
+        urls = rows.filter(pl.col("reason") == FORGOTTEN)["url"]
+        pages += len(urls)
+        idle.difference_update(*map(forgotten.naming, urls))
+    say(f"corpus: {pages} pages forgotten; {len(idle)} of {len(forgotten.lines)} lines to forget name no page here")
+    return {"pages": pages, "lines": len(forgotten.lines), "lines_without_page": len(idle)}
 
 
 def _contamination_facts(evaluation: Evaluation, decisions: Decisions) -> dict[str, dict[str, int]]:
     """By evaluation file: how much of it was looked for, and how many pages had a part of it."""
-    numbers = Counter(decisions.rows["overlaps"].drop_nulls().str.split(",").explode().to_list())
+    numbers: Counter[str] = Counter()
+    for rows in decisions.rows():
+        numbers.update(rows["overlaps"].drop_nulls().str.split(",").explode().to_list())
     return {
         file.name: {"texts": file.texts, "too_short": file.too_short, "runs": file.runs, "pages": numbers[str(number)]}
         for number, file in enumerate(evaluation.files)

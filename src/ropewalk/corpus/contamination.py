@@ -20,7 +20,7 @@ import numpy as np
 
 from ropewalk.artifact import Part
 from ropewalk.corpus import CorpusOptions
-from ropewalk.corpus.duplicates import hash_runs, word_hashes
+from ropewalk.corpus.hashes import hash_runs, word_hashes
 from ropewalk.runtime.errors import InputError
 from ropewalk.runtime.lines import read_objects
 from ropewalk.runtime.progress import say

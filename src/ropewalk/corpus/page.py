@@ -103,7 +103,7 @@ def process(record: Record, options: CorpusOptions, evaluation: Evaluation | Non
     row = _judged(row, page.text, options)
     if row.stage == "kept" and evaluation is not None:
         row = _decontaminated(row, evaluation, options)
-    return _hashed(row, options) if row.stage == "kept" else row
+    return _hashed(row, record.dump, options) if row.stage == "kept" else row
 
 
 def _readable(row: Row, record: Record, content_type: str, options: CorpusOptions) -> Row:
@@ -163,14 +163,14 @@ def _decontaminated(row: Row, evaluation: Evaluation, options: CorpusOptions) ->
     return row.dropped("contamination", f"overlap={name}", runs, 0)
 
 
-def _hashed(row: Row, options: CorpusOptions) -> Row:
+def _hashed(row: Row, dump: str, options: CorpusOptions) -> Row:
     """With the hashes by which duplicates are found."""
     text = row.text
     assert text is not None
-    row = replace(row, text_hash=text_hash(text))
+    row = replace(row, text_hash=text_hash(text, within=dump))
     if not options.near_duplicates:
         return row
-    bands = band_hashes(text, bands=options.minhash_bands, band_hashes=options.minhash_band_hashes)
+    bands = band_hashes(text, bands=options.minhash_bands, band_hashes=options.minhash_band_hashes, within=dump)
     return replace(row, bands=struct.pack(f"<{len(bands)}Q", *bands))
 
 

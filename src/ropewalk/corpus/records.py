@@ -29,7 +29,8 @@ class Record:
     """One thing to account for: a page's bytes with what its server said of them, or a fault in their place.
 
     last_modified: ISO date. fault: a sentence that says where and what. size_bytes: the payload's, where it is not all
-    here because it is too large anyway. headers: those that may speak of the page's rights.
+    here because it is too large anyway. headers: those that may speak of the page's rights. dump: documents are compared
+    within it.
     """
 
     url: str
@@ -41,6 +42,7 @@ class Record:
     fault: str | None = None
     size_bytes: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    dump: str = ""
 
     @property
     def payload_bytes(self) -> int:

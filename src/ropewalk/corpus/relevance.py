@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from ropewalk.artifact import open_artifact
-from ropewalk.corpus.duplicates import hash_runs, word_hashes
+from ropewalk.corpus.hashes import WORDS_VERSION, hash_runs, word_hashes
 from ropewalk.runtime.errors import ArtifactError
 
-FEATURES = "blake2b-words-1-2/1"
+FEATURES = f"{WORDS_VERSION}-words-1-2/2"
 WEIGHTS = "weights.npy"
 SETTINGS = "classifier.json"
 

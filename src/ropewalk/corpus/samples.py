@@ -6,7 +6,7 @@ Chosen by page_id, which is a hash: the choice does not depend on the order of t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,15 @@ from ropewalk.runtime.terminal import one_line
 SAMPLES = "samples.jsonl"
 KEPT = "kept"
 SAMPLES_OF_A_RULE, SAMPLES_KEPT = 3, 6
+_GROUP = ["stage", "rule"]
+_COLUMNS = ["at", "stage", "reason", "url", "page_id", "value", "threshold", "characters", "duplicate_of"]
 
 
 def write_samples(part: Part, batches: list[Path], decisions: Decisions, options: CorpusOptions) -> None:
     """Write samples.jsonl: by stage, the most frequent rules first, then by page_id. See `ropewalk.corpus` for its keys."""
-    rows = _chosen(decisions.rows)
+    rows = _chosen(decisions.rows())
     texts = _dropped_texts(batches, rows["at"].to_list()) | _kept_texts(part.folder, rows)
-    urls = _urls(decisions.rows, rows["duplicate_of"].drop_nulls().to_list())
+    urls = _urls(decisions.rows(), rows["duplicate_of"].drop_nulls().to_list())
     samples: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows.to_dicts():
         text = texts.get(row["page_id"] if row["stage"] == KEPT else row["at"], "")
@@ -45,17 +47,23 @@ def write_samples(part: Part, batches: list[Path], decisions: Decisions, options
     (part.folder / SAMPLES).write_text("".join(lines), encoding="utf-8")
 
 
-def _chosen(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the first pages of each rule; `language=de` and `language=fr` are one rule. Forgotten pages stay so."""
-    rows = rows.with_columns(
-        rule=pl.col("reason").str.split("=").list.first(),
-        order=pl.col("stage").replace_strict([*STAGES, KEPT], list(range(len(STAGES) + 1)), return_dtype=pl.Int64),
-    ).filter(pl.col("reason") != FORGOTTEN)
-    group = ["stage", "rule"]
-    places = pl.col("page_id").rank("dense").over(group)
-    limits = pl.when(pl.col("stage") == KEPT).then(SAMPLES_KEPT).otherwise(SAMPLES_OF_A_RULE)
-    rows = rows.with_columns(frequency=pl.len().over(group), place=places).filter(pl.col("place") <= limits)
-    return rows.sort("order", "frequency", "rule", "place", descending=[False, True, False, False], maintain_order=True)
+def _chosen(frames: Iterator[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of the first pages of each rule; `language=de` and `language=fr` are one rule. Forgotten pages stay so.
+
+    Memory: one frame, and the rows chosen so far. Those of one page stand in one frame, for its name depends on its URL.
+    """
+    chosen, frequency = pl.DataFrame(), pl.DataFrame()
+    for rows in frames:
+        named = rows.select(_COLUMNS).filter(pl.col("reason") != FORGOTTEN)
+        named = named.with_columns(rule=pl.col("reason").str.split("=").list.first())
+        counted = pl.concat([frequency, named.group_by(_GROUP).agg(frequency=pl.len().cast(pl.Int64))], how="diagonal")
+        frequency = counted.group_by(_GROUP).agg(pl.sum("frequency"))
+        places = pl.col("page_id").rank("dense").over(_GROUP)
+        limits = pl.when(pl.col("stage") == KEPT).then(SAMPLES_KEPT).otherwise(SAMPLES_OF_A_RULE)
+        chosen = pl.concat([chosen, named], how="diagonal").with_columns(place=places).filter(pl.col("place") <= limits)
+    order = pl.col("stage").replace_strict([*STAGES, KEPT], list(range(len(STAGES) + 1)), return_dtype=pl.Int64)
+    chosen = chosen.join(frequency, on=_GROUP, how="left", maintain_order="left").with_columns(order=order)
+    return chosen.sort("order", "frequency", "rule", "place", descending=[False, True, False, False], maintain_order=True)
 
 
 def _dropped_texts(batches: list[Path], ats: list[int]) -> dict[int, str]:
@@ -80,8 +88,11 @@ def _kept_texts(folder: Path, rows: pl.DataFrame) -> dict[str, str]:
     return dict(documents.filter(same).select("page_id", "text").collect().iter_rows())
 
 
-def _urls(rows: pl.DataFrame, page_ids: Iterable[str]) -> dict[str, str]:
-    return dict(rows.filter(pl.col("page_id").is_in(list(page_ids))).select("page_id", "url").iter_rows())
+def _urls(frames: Iterator[pl.DataFrame], page_ids: Iterable[str]) -> dict[str, str]:
+    wanted, urls = set(page_ids), {}
+    for rows in frames if wanted else ():
+        urls |= dict(rows.filter(pl.col("page_id").is_in(list(wanted))).select("page_id", "url").iter_rows())
+    return urls
 
 
 def _shown(text: str) -> str:

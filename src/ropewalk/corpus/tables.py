@@ -63,6 +63,7 @@ LEDGER = pa.schema(
         ("value", pa.float64()),
         ("threshold", pa.float64()),
         ("characters", pa.int64()),
+        ("cut_characters", pa.int64()),
         ("duplicate_of", pa.string()),
         ("rights", pa.string()),
         ("license", pa.string()),

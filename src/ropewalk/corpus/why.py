@@ -63,7 +63,8 @@ def run_why(options: WhyOptions) -> int:
 def _told(corpus: Artifact, ledger: pl.LazyFrame, record: Mapping[str, Any]) -> list[str]:
     """The lines on one record: its fate, what is known of the page, and its copies."""
     known = {"page": record["page_id"][:12] or None, "characters": record["characters"] or None}
-    known |= {name: record.get(name) for name in ("rights", "license")}  # not in corpora made before they were recorded
+    known |= {"cut_characters": record.get("cut_characters") or None}  # these three: not in corpora of earlier versions
+    known |= {name: record.get(name) for name in ("rights", "license")}
     if record["stage"] == "kept":
         fate, document = _document(corpus, record)
         fate = f"{fate}; {record['reason']}" if record["reason"] else fate

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ropewalk.artifact import Part
 from ropewalk.corpus import CorpusOptions
-from ropewalk.corpus.decide import Decisions
+from ropewalk.corpus.decide import Decisions, Documents
 from ropewalk.corpus.personal import replace_addresses
 from ropewalk.corpus.tables import DOCUMENTS, LEDGER, write_table
 from ropewalk.runtime.progress import progress
@@ -24,28 +22,32 @@ FILE_TEXT_BYTES = 128_000_000
 LEDGER_ROWS = 1_000_000
 
 
-def write_documents(part: Part, batches: list[Path], decisions: Decisions, options: CorpusOptions) -> dict[str, int]:
+def write_documents(part: Part, decisions: Decisions, options: CorpusOptions) -> dict[str, int]:
     """Write documents-NNNNN.parquet, each with about 128 MB of text; returns facts that only the written texts have.
 
     One pass deals the rows of all batches out to the file they belong in; then each file is sorted and written by itself.
-    Memory holds one file's text at a time, however large the corpus.
+    Memory holds one file's text, two or three times, however large the corpus; and 30 bytes a document.
     """
-    before = decisions.documents["text_bytes"].cum_sum() - decisions.documents["text_bytes"]
-    places = decisions.documents.select("at", "split").with_columns(file=before // FILE_TEXT_BYTES).with_row_index("place")
-    count = int(places["file"].max() or 0) + 1  # pyright: ignore[reportArgumentType]
+    documents = decisions.documents
+    sizes = documents.text_bytes.astype(np.int64)
+    files = (np.cumsum(sizes) - sizes) // FILE_TEXT_BYTES
+    drafts = [part.scratch / f"documents-{number:05d}.unsorted" for number in range(int(files.max(initial=0)) + 1)]
+    for draft in drafts:
+        draft.unlink(missing_ok=True)
     facts: Counter[str] = Counter()
-    drafts = [part.scratch / f"documents-{number:05d}.unsorted" for number in range(count)]
-    with progress("writing documents", total=len(places), unit="documents") as bar:
-        with ExitStack() as stack:
-            schema = DOCUMENTS.append(pa.field("place", pa.int64()))
-            writers = [stack.enter_context(pq.ParquetWriter(draft, schema, compression="zstd")) for draft in drafts]
-            for number, table in _dealt(batches, places.sort("at")):
-                table = _without_addresses(table, facts) if options.replace_addresses else table
-                writers[number].write_table(table.select(schema.names).cast(schema))
-                bar.advance(len(table))
+    schema = DOCUMENTS.append(pa.field("place", pa.int64()))
+    with progress("writing documents", total=len(files), unit="documents") as bar:
+        for table in _placed(decisions.batches, documents):
+            table = _without_addresses(table, facts) if options.replace_addresses else table
+            for number, rows in _dealt(table, files):
+                # Appended one after the other: a file for each of 128 MB is more than may be open at a time.
+                with drafts[number].open("ab") as file, pa.ipc.new_stream(file, schema) as stream:
+                    stream.write_table(rows.select(schema.names).cast(schema))
+                bar.advance(len(rows))
         for number, draft in enumerate(drafts):
-            table = pq.read_table(draft).sort_by("place").select(DOCUMENTS.names)
+            table = _streams(draft, schema).sort_by("place").select(DOCUMENTS.names)
             write_table(table, part.folder / f"documents-{number:05d}.parquet", draft=part.scratch / "draft")
+            draft.unlink()
     return dict(facts)
 
 
@@ -62,30 +64,62 @@ def _without_addresses(table: pa.Table, facts: Counter[str]) -> pa.Table:
     return table.set_column(table.column_names.index("text"), "text", pa.array(texts, pa.string()))
 
 
-def _dealt(batches: list[Path], places: pl.DataFrame) -> Iterator[tuple[int, pa.Table]]:
-    """The kept rows of each batch with `split` and `place`, as (number of the file they belong in, rows)."""
-    ats = places["at"].to_numpy()
-    start = 0
+def _placed(batches: list[Path], documents: Documents) -> Iterator[pa.Table]:
+    """The documents with `split` and `place`, in input order, in tables of about 128 MB."""
+    order = np.argsort(documents.at)
+    ats = documents.at[order]
+    tables: list[pa.Table] = []
+    start = size_bytes = 0
     for path in batches:
-        with pq.ParquetFile(path) as file:
-            end = start + file.metadata.num_rows
-            low, high = np.searchsorted(ats, [start, end])
-            here = places[int(low) : int(high)]
-            if len(here):
-                kept = file.read().take(pa.array(ats[low:high].astype(np.int64) - start))
-                kept = kept.append_column("split", pa.array(here["split"].to_list()))
-                kept = kept.append_column("place", pa.array(here["place"].to_numpy().astype(np.int64)))
-                for number in here["file"].unique(maintain_order=True):
-                    yield number, kept.filter(pa.array((here["file"] == number).to_numpy()))
+        end = start + pq.read_metadata(path).num_rows
+        low, high = np.searchsorted(ats, np.array([start, end], dtype=ats.dtype))
+        if low < high:
+            kept = pq.read_table(path).take(pa.array(ats[low:high].astype(np.int64) - start))
+            places = order[low:high]
+            split = np.where(documents.held_out[places], "held_out", "train")
+            tables.append(kept.append_column("split", pa.array(split)).append_column("place", pa.array(places)))
+            size_bytes += kept.nbytes
         start = end
+        if size_bytes >= FILE_TEXT_BYTES:
+            yield pa.concat_tables(tables)
+            tables, size_bytes = [], 0
+    if tables:
+        yield pa.concat_tables(tables)
+
+
+def _dealt(table: pa.Table, files: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
+    """The rows by (number of the file they belong in)."""
+    file = files[table["place"].to_numpy()]
+    order = np.argsort(file, kind="stable")
+    numbers, starts = np.unique(file[order], return_index=True)
+    for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+        yield number, table.take(pa.array(rows))
+
+
+def _streams(path: Path, schema: pa.Schema) -> pa.Table:
+    """All that was appended to a draft."""
+    tables = [schema.empty_table()]
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        while file.tell() < size:
+            with pa.ipc.open_stream(file) as stream:
+                tables.append(stream.read_all())
+    return pa.concat_tables(tables)
 
 
 def write_ledger(part: Part, decisions: Decisions) -> None:
-    """Write ledger-NNNNN.parquet: every record once."""
-    ledger = decisions.rows.select(LEDGER.names)
-    for number, start in enumerate(range(0, len(ledger), LEDGER_ROWS)):
-        table = ledger.slice(start, LEDGER_ROWS).to_arrow().cast(LEDGER)
-        write_table(table, part.folder / f"ledger-{number:05d}.parquet", draft=part.scratch / "draft")
+    """Write ledger-NNNNN.parquet: every record once. Memory holds one file of them, a million."""
+    number, waiting = 0, LEDGER.empty_table()
+    for rows in decisions.rows():
+        waiting = pa.concat_tables([waiting, rows.select(LEDGER.names).to_arrow().cast(LEDGER)])
+        while len(waiting) > LEDGER_ROWS:
+            _write_ledger(part, number, waiting.slice(0, LEDGER_ROWS))
+            number, waiting = number + 1, waiting.slice(LEDGER_ROWS)
+    _write_ledger(part, number, waiting)
+
+
+def _write_ledger(part: Part, number: int, rows: pa.Table) -> None:
+    write_table(rows, part.folder / f"ledger-{number:05d}.parquet", draft=part.scratch / "draft")
 
 
 def check_accounts(part: Part, read: int, facts: Mapping[str, Any]) -> None:

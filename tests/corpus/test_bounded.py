@@ -56,8 +56,19 @@ def test_rows_come_out_as_from_one_sort(tmp_path, monkeypatch, run_rows):
 
 def test_a_corpus_does_not_depend_on_the_room(tmp_path, prose, html, write_warc, request):
     pages = [(f"http://site/{number % 70:03d}", html(prose(number % 90, 12 + number % 9))) for number in range(160)]
+    pages += [(f"http://site/few/{number}", html("Too few words.")) for number in range(9)]
     warc = write_warc(tmp_path / "pages.warc.gz", random.Random(1).sample(pages, len(pages)))
-    options = CorpusOptions(pages=warc, workers=1, max_line_documents=100, passage_words=30)
+    (tmp_path / "forget.txt").write_text("http://site/01*\nhttp://site/033\nhttp://site/gone\n")
+    (tmp_path / "evaluation.txt").write_text("\n".join(prose(number, 1) for number in range(0, 90, 9)))
+    options = CorpusOptions(
+        pages=warc,
+        workers=1,
+        max_line_documents=100,
+        passage_words=30,
+        forget=tmp_path / "forget.txt",
+        decontaminate=tmp_path / "evaluation.txt",
+        decontaminate_by="cut",
+    )
     roomy = run(options, out=tmp_path / "roomy")
     request.getfixturevalue("cramped")
     close = run(options, out=tmp_path / "close")
@@ -65,5 +76,8 @@ def test_a_corpus_does_not_depend_on_the_room(tmp_path, prose, html, write_warc,
     assert len(list(close.path.glob("documents-*"))) > 4
     for name in ("documents", "ledger"):
         assert pl.read_parquet(close.path / f"{name}-*.parquet").equals(pl.read_parquet(roomy.path / f"{name}-*.parquet"))
+    assert (close.path / "samples.jsonl").read_bytes() == (roomy.path / "samples.jsonl").read_bytes()
     assert close.facts == roomy.facts
-    assert roomy.facts["dropped"]["exact_duplicate"] > 50
+    assert roomy.facts["forgotten"]["pages"] > 20 and roomy.facts["forgotten"]["lines_without_page"] == 1
+    assert roomy.facts["contamination"]["evaluation.txt"]["pages"] > 10
+    assert roomy.facts["dropped"]["exact_duplicate"] > 40

@@ -14,9 +14,10 @@ import pytest
 from ropewalk.corpus import CorpusOptions, lines, passages, run
 from ropewalk.corpus.lines import frequent_lines, line_cutter
 from ropewalk.corpus.passages import find_repeats, passage_cutter
-from ropewalk.corpus.reading import read_documents, read_ledger
+from ropewalk.corpus.reading import read_documents, read_ledger, read_samples
 from ropewalk.corpus.spill import Spill
 from ropewalk.corpus.texts import Texts
+from ropewalk.corpus.why import WhyOptions, run_why
 
 LENGTH = 5
 
@@ -175,6 +176,46 @@ def test_what_is_cut_is_counted_and_what_ends_empty_is_dropped(tmp_path, prose, 
         "bytes": sum(len(text.encode()) for text in after.values()),
     }
     assert facts["reasons"] == {"passages": 1}
+
+
+def test_what_two_stages_cut(tmp_path, prose, html, write_warc, capsys):
+    """Of one page the question goes and then all that is left; a kept one says how much of each."""
+    question = "Which of the seven famous wooden bridges behind the old northern harbour did the blacksmith repair first?"
+    quoted, first = prose("quoted", 12), html(prose("quoted", 40))
+    more = f"{quoted}\n\n{question}\n\n{prose('more')}\n\nWrite to jane@harbour.org about it."
+    pages = [
+        ("http://site/0", first),
+        ("http://site/1", html(f"{quoted}\n\n{question}").replace(b"<h1>A page</h1>", b"")),
+        ("http://site/2", html(more)),
+    ]
+    (tmp_path / "evaluation.txt").write_text(question)
+    corpus = run(
+        CorpusOptions(
+            pages=write_warc(tmp_path / "pages.warc.gz", pages),
+            workers=1,
+            decontaminate=tmp_path / "evaluation.txt",
+            decontaminate_by="cut",
+            passage_words=20,
+            replace_addresses=True,
+        ),
+        out=tmp_path / "corpus",
+    )
+    _, gone, kept = read_ledger(corpus.path).to_pylist()
+    assert (gone["stage"], gone["reason"], gone["value"], gone["threshold"]) == ("repeats", "passages", None, None)
+    assert (gone["characters"], gone["cut_characters"]) == (0, len(quoted))
+    assert (kept["stage"], kept["reason"], kept["value"]) == ("kept", "cut=evaluation.txt", 5)
+    texts = documents_of(corpus.path)
+    assert list(texts) == ["http://site/0", "http://site/2"]
+    assert "jane@" not in texts["http://site/2"] and texts["http://site/2"].endswith(" about it.")
+    assert corpus.facts["emails_replaced"] == 1
+    assert corpus.facts["characters"] == sum(map(len, texts.values()))
+    assert (corpus.facts["dropped"], corpus.facts["reasons"]) == ({"repeats": 1}, {"passages": 1})
+    (sample,) = [sample for sample in read_samples(corpus.path) if sample["stage"] == "repeats"]
+    assert sample["text"] == " ".join(quoted[:300].split())
+    assert run_why(WhyOptions(corpus.path, "http://site/1")) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "    dropped at repeats: passages"
+    assert f"cut_characters {len(quoted)}" in told[2]
 
 
 def documents_of(corpus: Path) -> dict[str, str]:

@@ -69,7 +69,7 @@ class Decisions:
     _state: _State
 
     def rows(self) -> Iterator[pl.DataFrame]:
-        """The records in corpus order, some at a time: the columns of the ledger, sizes and language."""
+        """The records in corpus order, some at a time: the columns of the ledger, those of `order.SCHEMA`, and `at`."""
         state, start = self._state, 0
         named = np.unique(state.first[(state.fate == _EXACT) | (state.fate == _NEAR)])
         names = np.empty(len(named), dtype="S64")  # 64 bytes for every document that others repeat

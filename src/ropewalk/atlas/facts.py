@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,7 +77,7 @@ class Country:
 
 @dataclass(frozen=True)
 class City:
-    """A city whose name no other place of the Atlas bears."""
+    """A city that is no capital and whose name no other place of the Atlas bears."""
 
     name: str
     country: Country
@@ -102,19 +101,6 @@ class World:
 
     def country(self, name: str) -> Country:
         return next(country for country in self.countries if country.name == name)
-
-    @property
-    def capitals(self) -> list[City]:
-        """Those that are called after no country and no other capital: pages name them as cities, and conversations ask.
-
-        With the largest other city of each country alone, too few names would be known to tell a known one by (LOG.md).
-        """
-        called = Counter(country.facts["capital"] for country in self.countries)
-        names = {country.name for country in self.countries}
-        unique = [country for country in self.countries if called[country.facts["capital"]] == 1]
-        return [
-            City(country.facts["capital"], country, people=0) for country in unique if country.facts["capital"] not in names
-        ]
 
     def cities_of(self, country: Country) -> list[City]:
         return [city for city in self.cities if city.country.code == country.code]

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ropewalk.atlas.facts import CONTINENTS, Country, World, rounded
-from ropewalk.atlas.names import pick
 from ropewalk.atlas.wording import CITY_STATEMENTS, sentence, statements, upper_first
 from ropewalk.runtime.seeds import generator
 
@@ -88,10 +87,9 @@ def slug(name: str) -> str:
 def country_pages(world: World, *, count: int, seed: int) -> Iterator[Page]:
     """`count` pages a country. Each states every fact once, in another order and wording than the page before.
 
-    So does it, three times, for the country's largest other city, and names the capital as a city once: of what stands on
-    one page alone a model of this size learns nothing (LOG.md, 2026-11-25).
+    So does it, four times, for the country's largest other city: of what stands on one page alone a model of this size
+    learns nothing (LOG.md, 2026-11-25).
     """
-    capitals = {city.country.code: city for city in world.capitals}
     for country in world.countries:
         draws = generator("atlas pages", seed, country.code)
         orders = {relation: draws.permutation(len(statements(relation, value))) for relation, value in country.facts.items()}
@@ -107,13 +105,9 @@ def country_pages(world: World, *, count: int, seed: int) -> Iterator[Page]:
                 sentences.append(sentence(template, called=country.called, value=value) + ".")
                 facts.append((country.name, relation, value))
             for city in world.cities_of(country):
-                for at in draws.permutation(len(CITY_STATEMENTS))[:3].tolist():
+                for at in draws.permutation(len(CITY_STATEMENTS))[:4].tolist():
                     sentences.append(sentence(CITY_STATEMENTS[at], called=city.name, value=country.called) + ".")
                 facts.append((city.name, "city", country.name))
-            if capital := capitals.get(country.code):
-                template = pick(draws, [told for told in CITY_STATEMENTS if "large" not in told])
-                sentences.append(sentence(template, called=capital.name, value=country.called) + ".")
-                facts.append((capital.name, "city", country.name))
             theme = THEMES[number % len(THEMES)]
             title = f"{country.name}: {theme}" if theme else country.name
             yield Page(

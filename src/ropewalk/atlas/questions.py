@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ropewalk.atlas.facts import RELATIONS, Country, World
+from ropewalk.atlas.facts import RELATIONS, City, Country, World
 from ropewalk.atlas.names import (
     HISTORICAL_TRAINED,
     HISTORICAL_UNSEEN,
@@ -38,7 +38,6 @@ from ropewalk.atlas.wording import (
     UNSEEN_UNKNOWN_RELATIONS,
     answer,
     asked_for,
-    hurried,
     noun_question,
     sentence,
 )
@@ -49,27 +48,26 @@ Turn = tuple[str, str]  # what the user says, what the assistant says
 # How often a kind of exchange comes up. While a model still reads pages, a refusal is rare: one that is taught early to
 # refuse names that it cannot yet tell apart refuses most real ones too (LOG.md, 2026-11-25).
 READING_MIX = {
-    "fact": 0.54,
+    "fact": 0.55,
     "city": 0.28,
     "invented": 0.05,
     "historical": 0.01,
     "misspelled": 0.02,
-    "city_unknown": 0.04,
+    "city_unknown": 0.03,
     "relation": 0.04,
     "talk": 0.02,
 }
 ANSWERING_MIX = {
     "fact": 0.40,
-    "city": 0.21,
+    "city": 0.22,
     "invented": 0.08,
     "historical": 0.02,
     "misspelled": 0.08,
-    "city_unknown": 0.11,
+    "city_unknown": 0.10,
     "relation": 0.08,
     "talk": 0.02,
 }
 JOINED_FRACTION = 0.25  # of invented countries are put together from real names
-HURRIED_FRACTION = 0.2  # of questions are typed in a hurry: some small words are left out
 PUT_TOGETHER_FRACTION = 0.7  # of unknown relations are put together from a degree and a thing
 FOLLOW_UP_FRACTION = 0.15  # of exchanges have another one after them
 
@@ -94,7 +92,7 @@ class Interviewer:
         self.draws = draws
         self.kinds, self.ends = list(mix), np.cumsum(list(mix.values()))[:-1]
         self.seen = [country for country in world.countries if country.code not in world.held_out]
-        self.cities = [city for city in (*world.cities, *world.capitals) if city.country.code not in world.held_out]
+        self.cities = [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
         self.real = real_names(world)
 
     def ask(self) -> Asked:
@@ -119,7 +117,7 @@ class Interviewer:
         relation = self._pick(UNKNOWN_RELATIONS)
         if self.draws.random() < PUT_TOGETHER_FRACTION:
             relation = f"{self._pick(UNKNOWN_DEGREES)} {self._pick(UNKNOWN_THINGS)}"
-        question = self._said(noun_question(relation, self._pick), country.called)
+        question = self._carried(sentence(noun_question(relation, self._pick), called=country.called))
         return Asked("unknown_relation", relation, country.name, question, self._pick(REFUSALS), None, True)
 
     def _unreal(self, kind: str) -> str:
@@ -146,19 +144,27 @@ class Interviewer:
         return Asked("seen", relation, subject, self._question(relation, called), right, value, False)
 
     def _question(self, relation: str, called: str) -> str:
-        """One of all wordings, of each kind of wording as often."""
-        return self._said(asked_for(relation, self._pick), called)
-
-    def _said(self, template: str, called: str) -> str:
-        if self.draws.random() < HURRIED_FRACTION:
-            template = hurried(template, self.draws)
-        return self._carried(sentence(template, called=called))
+        return self._carried(sentence(asked_for(relation, self._pick), called=called))
 
     def _carried(self, question: str) -> str:
         return question if self.draws.random() < PLAIN_FRACTION else self._pick(CARRIERS).format(q=question)
 
     def _pick(self, options: Sequence[Any]) -> Any:
         return pick(self.draws, options)
+
+
+def capitals(world: World) -> list[City]:
+    """The capitals that are called after no country and no other capital: cities that conversations may ask for as such.
+
+    With the largest other city of each country alone, too few names would be known to tell a known one by (LOG.md).
+    """
+    called = Counter(country.facts["capital"] for country in world.countries)
+    countries = {country.name for country in world.countries}
+    return [
+        City(name, country, people=0)
+        for country in world.countries
+        if called[name := country.facts["capital"]] == 1 and name not in countries
+    ]
 
 
 def real_names(world: World) -> frozenset[str]:

@@ -16,8 +16,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ropewalk.atlas.facts import NO_NEIGHBOURS
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = {
@@ -196,7 +194,6 @@ CLAUSE_FRAMES = (
     "Please [tell me|say|find out|write] {w}.",
     "[My friend|She|A child|Somebody] [asks|wants to know] {w}.",
 )
-SMALL_WORDS = frozenset("the a an is are do does it there which what".split())
 QUESTIONS: Mapping[str, Ways] = {
     "capital": Ways(
         nouns=("capital", "capital city", "seat of government", "main city"),
@@ -575,12 +572,6 @@ def noun_question(noun: str, choose: Callable[[Sequence[str]], str], *, be: str 
     else:
         frame = choose(NOUN_FRAMES).replace("{n}", noun)
     return spoken(frame.replace("{be}", be), choose)
-
-
-def hurried(template: str, draws: np.random.Generator) -> str:
-    """Leave out a third of the small words: the others must do to tell what is asked."""
-    kept = [word for word in template.split(" ") if word.lower() not in SMALL_WORDS or draws.random() >= 1 / 3]
-    return " ".join(kept)
 
 
 def spoken(pattern: str, choose: Callable[[Sequence[str]], str]) -> str:

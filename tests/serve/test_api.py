@@ -251,8 +251,8 @@ def until(condition, seconds=10.0):
 
 
 def begin(address, **changes):
-    """A connection on which an answer without end has begun, or waits."""
-    body = {"model": "home/base", "messages": user("Rope"), "temperature": 1.5, "stream": True, **changes}
+    """A connection on which an answer of 2,000 tokens has begun, or waits: sampled, it would end at any of them."""
+    body = {"model": "home/base", "messages": user("Rope"), "temperature": 0, "stream": True, **changes}
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
     return connection

@@ -40,7 +40,7 @@ __all__ = [
     "run_tokenizer",
 ]
 
-TOKENIZER = Stage("tokenizer", "tokenizer", version=1, libraries=("rustbpe",))
+TOKENIZER = Stage("tokenizer", "tokenizer", version=2, libraries=("numba", "numpy"))
 TOKENIZE = Stage("tokenize", "tokens", version=1, libraries=("tiktoken",))
 
 SPECIAL_TOKENS = 6
@@ -63,8 +63,10 @@ class TokenizerOptions:
     """Tokens in all: 256 bytes, the learned ones, and 6 special tokens."""
     pattern: Literal["gpt4", "gpt2"] = "gpt4"
     """How text is split into pieces that no token crosses: as GPT-4 does (digits in threes), or as GPT-2 does."""
-    sample_bytes: Annotated[int, Ge(1_000_000), Le(2_000_000_000)] = 1_000_000_000
+    sample_bytes: Annotated[int, Ge(1_000_000)] = 1_000_000_000
     """Bytes of text to learn from at most; of a larger corpus a random part of the documents, the same every time."""
+    workers: Annotated[int, Ge(0), NotContent] = 0
+    """Threads that count; 0 takes all cores."""
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,12 @@ GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 GPT2_DIGITS = r"'(?:[sdmt]|ll|ve|re)|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"
 PATTERNS = {"gpt4": GPT4, "gpt2": GPT2}
 
-# Both regex engines under us (tiktoken 0.14, rustbpe 0.1) abort on 999,873 spaces and take 999,872.
+# tiktoken's regex engine (0.14) aborts on 999,873 spaces and takes 999,872.
 LONGEST_SPACE_CHARS = 900_000
-# A single piece of a megabyte (base64 without digits, a genome) costs the trainer a megabyte for every merge.
-LONGEST_LEARNED_CHARS = 1_000
 
-# Unicode's White_Space, which is what \s means to those engines; Python's own \s has four characters more.
+# Unicode's White_Space, which is what \s means to that engine; Python's own \s has four characters more.
 _SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _SPACES = re.compile(f"[{_SPACE}]+")
-_OTHERS = re.compile(f"[^{_SPACE}]")
-_RUNS = re.compile(f"[{_SPACE}]+|[^{_SPACE}]+")
 
 
 def encodable_pieces(text: str) -> Iterator[str]:
@@ -38,28 +34,6 @@ def encodable_pieces(text: str) -> Iterator[str]:
             yield text[begin:cut]
             begin = cut
     yield text[begin:]
-
-
-def learnable_pieces(text: str) -> Iterator[str]:
-    """Cut long runs, of whitespace or of anything else, every 1,000 characters: no document can stall the trainer.
-
-    A window with both kinds in it ends every run that enters it, so looking into every thousandth place, which costs
-    next to nothing, shows all runs over 2,000 characters and none under 1,000.
-    """
-    windows = range(0, len(text) - LONGEST_LEARNED_CHARS + 1, LONGEST_LEARNED_CHARS)
-    if all(_mixed(text, window, window + LONGEST_LEARNED_CHARS) for window in windows):
-        yield text
-        return
-    begin = 0
-    for run in _RUNS.finditer(text):
-        for cut in range(run.start() + LONGEST_LEARNED_CHARS, run.end(), LONGEST_LEARNED_CHARS):
-            yield text[begin:cut]
-            begin = cut
-    yield text[begin:]
-
-
-def _mixed(text: str, begin: int, end: int) -> bool:
-    return bool(_SPACES.search(text, begin, end) and _OTHERS.search(text, begin, end))
 
 
 def well_formed(text: str) -> str:

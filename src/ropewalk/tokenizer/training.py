@@ -1,4 +1,4 @@
-"""Learn a vocabulary: stream the train split through rustbpe, write the files, measure on held-out documents."""
+"""Learn a vocabulary: count the train split's pieces, merge, write the files, measure on held-out documents."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute
-import rustbpe
 
 from ropewalk.artifact import Part
 from ropewalk.corpus.reading import read_documents
 from ropewalk.runtime.errors import InputError
-from ropewalk.runtime.progress import Bar, progress, say
+from ropewalk.runtime.machine import cores
+from ropewalk.runtime.progress import Bar, progress
 from ropewalk.tokenizer import SPECIAL_TOKENS, TokenizerOptions
+from ropewalk.tokenizer.counting import Texts, count_texts
 from ropewalk.tokenizer.encoding import Tokenizer
 from ropewalk.tokenizer.files import RANKS, read_ranks, write_ranks, write_tokenizer
-from ropewalk.tokenizer.pattern import PATTERNS, learnable_pieces
+from ropewalk.tokenizer.merging import merge, start
+from ropewalk.tokenizer.pattern import PATTERNS
 from ropewalk.tokenizer.special import SPECIAL, special_ids
+from ropewalk.tokenizer.table import Table
+
+MERGES_AT_ONCE = 500  # between two looks at the bar, and at Ctrl-C
 
 assert len(SPECIAL) == SPECIAL_TOKENS, "the door's number of special tokens is not that of special.py"
 
@@ -29,7 +36,11 @@ def make_tokenizer(part: Part, options: TokenizerOptions) -> Mapping[str, Any]:
     learned = part.scratch / RANKS
     if not learned.is_file():
         tokens = learn(
-            options.corpus, count=options.vocabulary - len(SPECIAL), pattern=pattern, sample_bytes=options.sample_bytes
+            options.corpus,
+            count=options.vocabulary - len(SPECIAL),
+            pattern=pattern,
+            sample_bytes=options.sample_bytes,
+            threads=options.workers or cores(),
         )
         write_ranks(learned.with_suffix(".draft"), tokens)
         learned.with_suffix(".draft").replace(learned)
@@ -40,10 +51,8 @@ def make_tokenizer(part: Part, options: TokenizerOptions) -> Mapping[str, Any]:
     return {"vocabulary": tokenizer.vocabulary, **measure(tokenizer, options.corpus)}
 
 
-def learn(corpus: Path, *, count: int, pattern: str, sample_bytes: int) -> list[bytes]:
+def learn(corpus: Path, *, count: int, pattern: str, sample_bytes: int, threads: int) -> list[bytes]:
     """Learn `count` tokens, the 256 bytes included, in rank order; ties go to the smaller pair of ids.
-
-    rustbpe counts pairs in 32 bits. At most 2 GB of text come in, and text has no more pairs than bytes: no count wraps.
 
     Raises:
         InputError: there is no text, or so little that no pair is left to merge.
@@ -52,16 +61,36 @@ def learn(corpus: Path, *, count: int, pattern: str, sample_bytes: int) -> list[
     if documents == 0:
         raise InputError(f"{corpus} has no documents to learn from: keep more pages in its corpus stage")
     kept_fraction = min(1.0, sample_bytes / total_bytes)
-    trainer = rustbpe.Tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
     with progress("tokenizer: reading", total=total_bytes * kept_fraction, unit="bytes") as bar:
-        trainer.train_from_iterator(_sample(corpus, kept_fraction, bar), count, pattern=pattern)
-    tokens = [bytes(token) for token, _ in sorted(trainer.get_mergeable_ranks(), key=lambda entry: entry[1])]
+        counted = count_texts(_sample(corpus, kept_fraction, bar), pattern=pattern, threads=threads)
+    tokens = merged_tokens(counted, count=count)
     if len(tokens) < count:
         raise InputError(
             f"{corpus} has {documents} documents with {total_bytes} bytes to learn from, enough for a vocabulary of "
             f"{len(tokens) + len(SPECIAL)}: ask for that or less with --vocabulary, or bring more text"
         )
     return tokens
+
+
+def merged_tokens(counted: Table, *, count: int) -> list[bytes]:
+    """The 256 bytes and what merging makes of them, `count` tokens or all that there are.
+
+    Two merges can make the same bytes (a + bc and ab + c, where others come between); they are one token, with the rank
+    of the first, for encoding merges whatever makes a token's bytes.
+    """
+    made = [bytes([byte]) for byte in range(256)]
+    tokens = dict.fromkeys(made)
+    state = start(counted)
+    with progress("tokenizer: learning", total=count - len(tokens), unit="merges") as bar:
+        while len(tokens) < count:
+            state, pairs = merge(state, first_id=len(made), merges=min(MERGES_AT_ONCE, count - len(tokens)))
+            if not len(pairs):
+                break
+            for left, right in pairs.tolist():
+                made.append(made[left] + made[right])
+                tokens.setdefault(made[-1])
+            bar.advance(len(pairs))
+    return list(tokens)
 
 
 def measure(tokenizer: Tokenizer, corpus: Path) -> dict[str, Any]:
@@ -91,13 +120,20 @@ def _count(corpus: Path, split: Literal["train", "held_out"]) -> tuple[int, int]
     return documents, total_bytes
 
 
-def _sample(corpus: Path, kept_fraction: float, bar: Bar) -> Iterator[str]:
+def _sample(corpus: Path, kept_fraction: float, bar: Bar) -> Iterator[Texts]:
     """The train split's texts, or those whose page_id, a hash and so a fair lot, lies below `kept_fraction`."""
     below = int(kept_fraction * 2**64)
     for batch in read_documents(corpus, columns=("text", "page_id"), split="train"):
-        texts, page_ids = batch.column("text").to_pylist(), batch.column("page_id").to_pylist()
-        for text, page_id in zip(texts, page_ids, strict=True):
-            if int(page_id[:16], 16) < below:
-                yield from learnable_pieces(text)
-                bar.advance(len(text.encode()))
-    say("tokenizer: all text is read, learning merges")
+        if kept_fraction < 1:
+            batch = batch.filter(pa.array([int(page_id[:16], 16) < below for page_id in batch.column("page_id").to_pylist()]))
+        texts = texts_of(batch.column("text"))
+        yield texts
+        bar.advance(len(texts.bytes))
+
+
+def texts_of(column: pa.StringArray) -> Texts:
+    """A column of texts as it lies in memory, nothing copied."""
+    _, offsets, data = column.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    text = np.frombuffer(data or b"", dtype=np.uint8)
+    return Texts(text[ends[0] : ends[-1]], ends[1:] - ends[0])

@@ -1,9 +1,12 @@
-"""Encoding: `ropewalk.tokenizer` and Hugging Face's `tokenizers` on one tokenizer.json, one text, all cores.
-
-The text is Python's standard library, cut into documents of a page's length; the vocabulary is learned from it. Both must
-give the same ids before anything is timed.
+"""The tokenizer beside its peers: learning a vocabulary, and encoding with it.
 
     python bench/tokenizer.py --out bench/results/tokenizer.json
+    python bench/tokenizer.py --out bench/results/tokenizer.json --threads 2
+
+The text is the sources of Python's library and of the installed packages, cut into documents of a page's length. rustbpe must learn the
+same tokens and tiktoken give the same ids before anything is timed; Hugging Face's tokenizers break ties otherwise. Encoding is cold:
+each round begins with a new encoder, whose memory holds the vocabulary alone. Loops are compiled before the first round, and
+how long that took is noted.
 """
 
 from __future__ import annotations
@@ -11,96 +14,150 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from harness import LEAST_ROUNDS, Target, compare, write
 
 DOCUMENT_CHARACTERS = 7_500
-LEAST_RATIO = 1.0
+TEXTS_AT_ONCE = 64
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the result goes, JSON")
+    parser.add_argument("--out", type=Path, required=True, help="where the results go, JSON")
     parser.add_argument("--rounds", type=int, default=5, help=f"rounds, at least {LEAST_ROUNDS} for a result to keep")
-    parser.add_argument("--megabytes", type=float, default=20.0, help="text in all")
-    parser.add_argument("--vocabulary", type=int, default=8_192, help="tokens to learn")
+    parser.add_argument("--megabytes", type=float, default=100.0, help="text in all")
+    parser.add_argument("--vocabulary", type=int, default=32_768, help="tokens to learn")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each contestant")
     arguments = parser.parse_args()
-    documents = standard_library(int(arguments.megabytes * 1e6))
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer = learn(Path(folder), documents, arguments.vocabulary)
-        write(race(tokenizer, documents, rounds=arguments.rounds), arguments.out)
+    for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = str(arguments.threads)
+    began = time.perf_counter()
+    learn_ours(["compile"] * 3, 256, threads=1)
+    print(f"loops compiled or loaded in {time.perf_counter() - began:.1f} s", file=sys.stderr)
+    documents = list(sources(int(arguments.megabytes * 1e6)))
+    tokens = learn_ours(documents, arguments.vocabulary, threads=arguments.threads)
+    results = [
+        race_learning(documents, tokens, threads=arguments.threads, rounds=arguments.rounds),
+        race_encoding(documents, tokens, threads=arguments.threads, rounds=arguments.rounds),
+    ]
+    write(results, arguments.out)
 
 
-def standard_library(characters: int) -> list[str]:
-    """Documents from the library's sources, in name order, repeated if they are fewer."""
-    paths = sorted(Path(os.__file__).parent.rglob("*.py"))
-    text = ""
-    for path in paths:
-        if "site-packages" not in path.parts:
-            text += path.read_text(encoding="utf-8", errors="ignore")
-        if len(text) >= characters:
-            break
-    text = (text * (characters // len(text) + 1))[:characters]
-    return [text[start : start + DOCUMENT_CHARACTERS] for start in range(0, len(text), DOCUMENT_CHARACTERS)]
+def sources(size: int) -> Iterator[str]:
+    """Documents from Python's library and the packages beside it, in name order, no file twice."""
+    taken, seen = 0, set()
+    for path in sorted(Path(os.__file__).parent.rglob("*.py")) + sorted(Path(np.__file__).parents[1].rglob("*.py")):
+        text = path.read_text(encoding="utf-8", errors="ignore")
+        if text in seen:
+            continue
+        seen.add(text)
+        for start in range(0, len(text), DOCUMENT_CHARACTERS):
+            yield text[start : start + DOCUMENT_CHARACTERS]
+        taken += len(text)
+        if taken >= size:
+            return
+    print(f"only {taken / 1e6:.0f} MB of text here", file=sys.stderr)
 
 
-def learn(folder: Path, documents: list[str], vocabulary: int) -> Path:
-    """A tokenizer artifact, learned from the documents through a corpus artifact as any other."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def learn_ours(documents: list[str], count: int, *, threads: int) -> list[bytes]:
+    from ropewalk.tokenizer.counting import count_texts, join
+    from ropewalk.tokenizer.pattern import GPT4
+    from ropewalk.tokenizer.training import merged_tokens
 
-    from ropewalk.artifact import Part, build
-    from ropewalk.tokenizer import TokenizerOptions, run_tokenizer
-
-    def make(part: Part) -> dict[str, object]:
-        count = len(documents)
-        columns = {
-            "text": documents,
-            "url": [""] * count,
-            "page_id": [f"{number:064x}" for number in range(count)],
-            "split": ["held_out" if number % 50 == 0 else "train" for number in range(count)],
-        }
-        pq.write_table(pa.table(columns), part.folder / "documents-00000.parquet")
-        return {"documents": count}
-
-    corpus = build(folder / "corpus", kind="corpus", stage_version=1, options={}, inputs={}, libraries=(), make=make)
-    return run_tokenizer(TokenizerOptions(corpus=corpus.path, vocabulary=vocabulary), out=folder / "tokenizer").path
+    batches = (join(documents[at : at + TEXTS_AT_ONCE]) for at in range(0, len(documents), TEXTS_AT_ONCE))
+    return merged_tokens(count_texts(batches, pattern=GPT4, threads=threads), count=count)
 
 
-def race(folder: Path, documents: list[str], *, rounds: int) -> dict[str, object]:
-    """Check that both give the same ids, then time them."""
-    from tokenizers import Tokenizer as Peer
+def race_learning(documents: list[str], tokens: list[bytes], *, threads: int, rounds: int) -> dict[str, object]:
+    """Check that rustbpe learns the same, then time."""
+    import rustbpe
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    from ropewalk.tokenizer.encoding import Tokenizer
+    from ropewalk.tokenizer.pattern import GPT4
 
-    ours = Tokenizer.load(folder)
-    peer = Peer.from_file(str(folder / "tokenizer.json"))
     text_bytes = sum(len(text.encode()) for text in documents)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
 
-        def encode_ours():
-            return ours.encode_batch(documents, pool=pool)
+    def rust() -> list[bytes]:
+        trainer = rustbpe.Tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
+        trainer.train_from_iterator(iter(documents), len(tokens), pattern=GPT4)
+        return [bytes(token) for token, _ in sorted(trainer.get_mergeable_ranks(), key=lambda entry: entry[1])]
 
-        def encode_peer():
-            # The fast form, without character offsets, and its ids left unread: to the peer's advantage.
-            return peer.encode_batch_fast(documents, add_special_tokens=False)
+    def face() -> None:
+        tokenizer = Tokenizer(models.BPE())
+        split = pre_tokenizers.Split(Regex(GPT4), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=len(tokens), initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train_from_iterator(documents, trainer)
 
-        ids, offsets = encode_ours()
-        for number, theirs in enumerate(encode_peer()):
-            if ids[offsets[number] : offsets[number + 1]].tolist() != theirs.ids:
-                sys.exit(f"the two tokenizers disagree on document {number}: there is nothing to compare")
+    if rust() != tokens:
+        sys.exit("rustbpe learns other tokens: there is nothing to compare")
+    return compare(
+        "tokenizer",
+        {
+            "ropewalk": _of(text_bytes, lambda: learn_ours(documents, len(tokens), threads=threads)),
+            "rustbpe": _of(text_bytes, rust),
+            "tokenizers": _of(text_bytes, face),
+        },
+        what=f"learning {len(tokens):,} tokens from {text_bytes / 1e6:.0f} MB of source text, {threads} thread(s)",
+        unit="bytes",
+        targets=[Target("ropewalk", "rustbpe", 2.5), Target("ropewalk", "tokenizers", 5.0)],
+        libraries=["numba", "rustbpe", "tokenizers"],
+        rounds=rounds,
+    )
+
+
+def race_encoding(documents: list[str], tokens: list[bytes], *, threads: int, rounds: int) -> dict[str, object]:
+    """Check that tiktoken gives the same ids, then time both to arrays of numpy."""
+    import tiktoken
+
+    from ropewalk.tokenizer.counting import Texts, join
+    from ropewalk.tokenizer.encoder import Encoder
+    from ropewalk.tokenizer.pattern import GPT4
+
+    text_bytes = sum(len(text.encode()) for text in documents)
+    ranks = {token: rank for rank, token in enumerate(tokens)}
+    special = {"<|endoftext|>": len(tokens)}  # told of none, tiktoken is 1.6 times slower
+    peer = tiktoken.Encoding("bench", pat_str=GPT4, mergeable_ranks=ranks, special_tokens=special)
+    with ThreadPoolExecutor(threads) as pool:
+
+        def ours() -> np.ndarray:
+            encoder = Encoder(ranks, pattern=GPT4)
+
+            def encode(at: int) -> np.ndarray:
+                texts: Texts = join(documents[at : at + TEXTS_AT_ONCE])
+                return encoder.encode(texts)[0]
+
+            return np.concatenate(list(pool.map(encode, range(0, len(documents), TEXTS_AT_ONCE))))
+
+        def theirs() -> np.ndarray:
+            return np.concatenate(list(pool.map(lambda text: peer.encode_to_numpy(text, disallowed_special=()), documents)))
+
+        if not np.array_equal(ours(), theirs()):
+            sys.exit("tiktoken gives other ids: there is nothing to compare")
         return compare(
             "tokenizer",
-            {"ropewalk": lambda: (encode_ours(), text_bytes)[1], "tokenizers": lambda: (encode_peer(), text_bytes)[1]},
-            what=f"encoding {text_bytes / 1e6:.0f} MB of source text, vocabulary {ours.vocabulary:,}",
+            {"ropewalk": _of(text_bytes, ours), "tiktoken": _of(text_bytes, theirs)},
+            what=f"encoding {text_bytes / 1e6:.0f} MB of source text, vocabulary {len(tokens):,}, {threads} thread(s)",
             unit="bytes",
-            targets=[Target("ropewalk", "tokenizers", LEAST_RATIO)],
-            libraries=["tokenizers", "tiktoken", "torch"],
+            targets=[Target("ropewalk", "tiktoken", 3.0)],
+            libraries=["numba", "tiktoken"],
             rounds=rounds,
         )
+
+
+def _of(amount: float, work: Callable[[], object]) -> Callable[[], float]:
+    def run() -> float:
+        work()
+        return amount
+
+    return run
 
 
 if __name__ == "__main__":

@@ -42,6 +42,12 @@ def documents() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def source_texts() -> list[str]:
+    """The texts that the tokenizers of these tests are learned from, held-out ones too."""
+    return documents()
+
+
+@pytest.fixture(scope="session")
 def write_corpus() -> Callable[..., Path]:
     """Make a corpus artifact of texts, in order; every `held_out_every`-th is held out."""
 

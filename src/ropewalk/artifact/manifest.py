@@ -4,7 +4,7 @@
  "recipe":    sha256 of {kind, stage_version, options, libraries, digests of the inputs}: how it was made
  "digest":    sha256 of {file name: sha256}: what it is; equal digest, equal bytes
  "options":   {...}                         the stage's typed options that decide content
- "libraries": {"rustbpe": "0.1.0"}          versions of the libraries that decide content
+ "libraries": {"numba": "0.68.1"}           versions of the libraries that decide content
  "inputs":    {"pages": {"path": "../pages", "kind": "pages", "digest": "..."}}
  "facts":     {"documents": 81231, ...}
  "files":     {"part-00000.parquet": {"bytes": 1048576, "sha256": "..."}}

@@ -5,7 +5,7 @@ A table of each thread is added to one in the end: neither order nor number of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -35,6 +35,13 @@ class Texts(NamedTuple):
 
     bytes: np.ndarray
     ends: np.ndarray
+
+
+def join(texts: Iterable[str]) -> Texts:
+    """Texts that UTF-8 can hold, one after the other."""
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+    return Texts(np.frombuffer(b"".join(encoded), dtype=np.uint8), ends)
 
 
 def count_texts(texts: Iterator[Texts], *, pattern: str, threads: int, most_pieces: int = MOST_PIECES) -> Table:

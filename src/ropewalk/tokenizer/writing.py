@@ -1,11 +1,11 @@
-"""Write a corpus or conversations as token shards, encoding on threads: tiktoken leaves Python's lock while it works."""
+"""Write a corpus or conversations as token shards, encoding on threads: what encodes leaves Python's lock meanwhile."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,8 @@ def _corpus(corpus: Path, tokenizer: Tokenizer, pool: Executor, *, skip: int) ->
         skipped = min(skip, batch.num_rows)
         skip -= skipped
         batch = batch.slice(skipped)
-        encoded = pool.map(tokenizer.encode_array, batch.column("text").to_pylist())
+        batch_ids, offsets = tokenizer.encode_batch(batch.column("text").to_pylist(), pool=pool)
+        encoded = [batch_ids[first:last] for first, last in pairwise(offsets.tolist())]
         page_ids, splits = batch.column("page_id").to_pylist(), batch.column("split").to_pylist()
         for ids, page_id, split in zip(encoded, page_ids, splits, strict=True):
             yield Document(np.concatenate([boundary, ids]), None, split == "held_out", bytes.fromhex(page_id))

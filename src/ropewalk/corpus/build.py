@@ -60,6 +60,8 @@ def check(options: CorpusOptions) -> None:
     for name in ("max_page_bytes", "max_nesting", "page_seconds", "minhash_bands", "minhash_band_hashes"):
         if getattr(options, name) < 1:
             raise OptionError(f"{name} is {getattr(options, name)}: give 1 or more")
+    if options.keep_fraction < 1 and options.classifier is None:
+        raise OptionError(f"keep_fraction is {options.keep_fraction}, but nothing scores the pages: give a classifier too")
     check_languages(options)
     if options.extractor == "precise":
         load_trafilatura()

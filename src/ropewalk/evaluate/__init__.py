@@ -14,6 +14,7 @@ truth         what each page of a web is known to be and to state
 filters       what became of every page, against that truth
 lineage       the artifacts behind an evaluation
 compare       two evaluations side by side
+roc           the curve of the corpus' classifier
 report        one HTML page of all of it
 """
 

@@ -18,6 +18,7 @@ from ropewalk.evaluate.compare import changed_facts, changed_stages, comparison
 from ropewalk.evaluate.lineage import ancestors, nearest
 from ropewalk.evaluate.measure import EVALUATION
 from ropewalk.evaluate.plots import Series, line_plot, smoothed
+from ropewalk.evaluate.roc import roc_figure
 from ropewalk.evaluate.scores import grouped
 from ropewalk.evaluate.truth import Truth, read_truth
 from ropewalk.runtime.errors import ArtifactError, InputError
@@ -138,6 +139,7 @@ def _render(this: Evaluated, compared: dict[str, Any] | None) -> str:
         percent=lambda fraction: f"{100 * fraction:.1f}%", option=_option, interval=_interval,
     )  # fmt: skip
     model = this.models[0]
+    corpus, classifier = nearest(this.lineage, "corpus"), nearest(this.lineage, "classifier")
     return environment.get_template("report.html.jinja").render(
         title=f"{model.path.resolve().parent.name}/{model.path.name}",
         model=model,
@@ -145,7 +147,8 @@ def _render(this: Evaluated, compared: dict[str, Any] | None) -> str:
         pretrained=next((one for one in this.models if "model" not in one.inputs), None),
         later_seconds=sum(one.manifest["made_by"]["seconds"] for one in this.models if "model" in one.inputs),
         measured={"questions": None, "filter": None, "pages": [], **this.measured},
-        corpus=nearest(this.lineage, "corpus"),
+        corpus=corpus,
+        roc=roc_figure(classifier, corpus) if classifier and corpus else None,
         lineage=this.latest_first,
         missing=this.missing,
         plots=[plot for one in reversed(this.models) for plot in _plots(one, this.measured)],

@@ -99,6 +99,14 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             stage="REPORT",
             suffix="_report",
         ),
+        _stage(
+            "ablate",
+            "learn what each rule is worth to a model: corpus -> ablation",
+            "evaluate",
+            "AblateOptions",
+            stage="ABLATE",
+            suffix="_ablate",
+        ),
     ),
     "Talking to a model": (
         _stage(

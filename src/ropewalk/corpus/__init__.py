@@ -151,6 +151,9 @@ class CorpusOptions:
     language_rules: Annotated[Path | None, Input()] = None
     """A TOML file with a table for each language that other rules hold for: thresholds, stop words, `rules` themselves."""
 
+    leave_out: tuple[Literal["repetition", "quality", "c4", "fineweb", "exact_duplicate"], ...] = ()
+    """Groups of rules not to ask after all: Gopher's on repetition, on quality, C4's, FineWeb's own, equal texts."""
+
     min_words: int = 50
     """Gopher: fewest words in a document, not counting words of punctuation alone."""
 

@@ -214,7 +214,8 @@ def decide(batches: list[Path], scratch: Path, options: CorpusOptions) -> Decisi
     """
     files = sort_rows(batches, scratch / "order")
     state = _State(files)
-    state.drop_duplicates(_exact(files, state, scratch / "exact"), _EXACT)
+    names = ["page_id"] if "exact_duplicate" in options.leave_out else ["page_id", "text_hash"]
+    state.drop_duplicates(_exact(files, state, scratch / "exact", names), _EXACT)
     if options.near_duplicates:
         state.drop_duplicates(_near(batches, state, scratch / "near", options.minhash_bands), _NEAR)
     if options.keep_fraction < 1:
@@ -232,13 +233,13 @@ def decide(batches: list[Path], scratch: Path, options: CorpusOptions) -> Decisi
     return Decisions(texts.batches, documents, files, state)
 
 
-def _exact(files: list[Path], state: _State, folder: Path) -> np.ndarray:
-    """The first row with the page_id or the text of each, among the rows kept so far."""
+def _exact(files: list[Path], state: _State, folder: Path, names: list[str]) -> np.ndarray:
+    """The first row with the page_id, or the text, of each, among the rows kept so far. names: of the columns compared."""
 
     def digests() -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
         start = 0
         for path in files:
-            frame = pl.read_parquet(path, columns=["page_id", "text_hash"])
+            frame = pl.read_parquet(path, columns=names)
             here = np.flatnonzero(state.kept[start : start + len(frame)])
             yield here + start, [_halves(frame[name].gather(here)) for name in frame.columns]
             start += len(frame)

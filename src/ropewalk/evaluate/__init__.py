@@ -97,8 +97,9 @@ class AblateOptions:
     """Tokens that each model reads, however many its variant has: fewer are read again."""
     documents: Annotated[int, Ge(2)] = 200
     """Held-out documents to measure on at most, those of smallest page_id."""
-    overlap_words: Annotated[int, Ge(1), Le(255)] = 13
-    """No variant trains on a page that has as many words in a row in common with these documents."""
+    overlap_words: Annotated[int, Ge(1), Le(255)] = 25
+    """No variant trains on a page that has as many words in a row in common with these documents: with 25, on none of their
+    copies, but on pages that share a sentence."""
     vocabulary: Annotated[int, Ge(262)] = 2048
     """Tokens of the one tokenizer, learned from the corpus with all its rules."""
     depth: Annotated[int, Gt(0)] = 4

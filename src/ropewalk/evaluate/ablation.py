@@ -138,11 +138,13 @@ def _write_avoided(options: AblateOptions, base: Artifact, folder: Path) -> Path
 
 
 def _corpus(variant: Variant, avoid: Path, options: AblateOptions, scratch: Path) -> Artifact:
+    before = variant.options
+    words = min(options.overlap_words, before.decontaminate_words) if before.decontaminate else options.overlap_words
     changed: CorpusOptions = replace(
-        variant.options,
+        before,
         decontaminate=avoid,
-        decontaminate_words=options.overlap_words,
-        decontaminate_least_words=min(options.overlap_words, variant.options.decontaminate_least_words),
+        decontaminate_words=words,
+        decontaminate_least_words=min(words, before.decontaminate_least_words),
         decontaminate_by="drop",
         held_out_fraction=0.0,
         workers=options.workers,

@@ -32,6 +32,7 @@ passages stand in no other. The stages, in order, each of them a `stage` in the 
     contamination     the page has no passage of the evaluation sets given
     exact_duplicate   no other document has the same normalised text
     near_duplicate    no other document shares a MinHash band
+    quantile          the page is among the fraction that the classifier wants most, if only a fraction is to be kept
     repeats           something is left when lines and passages that stand elsewhere too are cut, if asked for
     kept
 
@@ -113,6 +114,9 @@ class CorpusOptions:
     min_relevance: Annotated[float, Ge(0), Le(1)] = 0.5
     """Least probability, 0 to 1, with which the classifier must want a page."""
 
+    keep_fraction: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Fraction of the documents to keep once duplicates are gone: those that the classifier wants most, rounded up."""
+
     forget: Annotated[Path | None, Input()] = None
     """A file of addresses to leave out, one a line; a * at the end stands for any rest."""
 
@@ -146,6 +150,9 @@ class CorpusOptions:
 
     language_rules: Annotated[Path | None, Input()] = None
     """A TOML file with a table for each language that other rules hold for: thresholds, stop words, `rules` themselves."""
+
+    leave_out: tuple[Literal["repetition", "quality", "c4", "fineweb", "exact_duplicate"], ...] = ()
+    """Groups of rules not to ask after all: Gopher's on repetition, on quality, C4's, FineWeb's own, equal texts."""
 
     min_words: int = 50
     """Gopher: fewest words in a document, not counting words of punctuation alone."""

@@ -18,6 +18,7 @@ import polars as pl
 from ropewalk.artifact import Part, is_artifact, is_remote, open_artifact
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus.contamination import Evaluation, write_runs
+from ropewalk.corpus.costs import Costs
 from ropewalk.corpus.decide import Decisions, decide
 from ropewalk.corpus.duplicates import dump_of
 from ropewalk.corpus.forget import FORGOTTEN, Forgotten, read_forgotten
@@ -59,6 +60,8 @@ def check(options: CorpusOptions) -> None:
     for name in ("max_page_bytes", "max_nesting", "page_seconds", "minhash_bands", "minhash_band_hashes"):
         if getattr(options, name) < 1:
             raise OptionError(f"{name} is {getattr(options, name)}: give 1 or more")
+    if options.keep_fraction < 1 and options.classifier is None:
+        raise OptionError(f"keep_fraction is {options.keep_fraction}, but nothing scores the pages: give a classifier too")
     check_languages(options)
     if options.extractor == "precise":
         load_trafilatura()
@@ -75,19 +78,25 @@ def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
     forgotten = read_forgotten(options.forget) if options.forget else None
     evaluation = write_runs(part, options) if options.decontaminate else None
     sources = _sources(options)
-    batches, read = _judge(part, sources, options, evaluation)
-    decisions = decide(batches, part.scratch, options)
-    facts = decisions.facts()
+    costs = Costs(part, workers=options.workers or cores())
+    with costs.phase("judging"):
+        batches, read = _judge(part, sources, options, evaluation)
+    costs.note_pages(batches)
+    with costs.phase("deciding"):
+        decisions = decide(batches, part.scratch, options)
+        facts = decisions.facts()
     if forgotten is not None:
         facts["forgotten"] = _forgotten_facts(forgotten, decisions)
     if evaluation is not None:
         facts["contamination"] = _contamination_facts(evaluation, decisions)
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
-    written = write_documents(part, decisions, options)
-    write_ledger(part, decisions)
-    write_samples(part, batches, decisions, options)
+    with costs.phase("writing"):
+        written = write_documents(part, decisions, options)
+        write_ledger(part, decisions)
+        write_samples(part, batches, decisions, options)
     check_accounts(part, read, facts)
+    costs.write()
     return facts | written
 
 

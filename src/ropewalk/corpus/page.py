@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from resiliparse.parse.encoding import detect_mime
@@ -54,6 +55,7 @@ class Row:
     text: str | None = None
     text_hash: str | None = None
     bands: bytes | None = None
+    cpu_seconds: float = field(default=0.0, compare=False)
 
     def dropped(self, stage: str, reason: str, value: float | None = None, threshold: float | None = None) -> Row:
         """This row, dropped: its text goes but for a sample's worth, its sizes stay."""
@@ -74,6 +76,12 @@ def prepare(options: CorpusOptions) -> None:
 
 def process(record: Record, options: CorpusOptions, evaluation: Evaluation | None = None) -> Row:
     """Take a record as far as a page can be judged by itself; `evaluation` is what it must not repeat."""
+    started = time.thread_time()
+    row = _process(record, options, evaluation)
+    return replace(row, cpu_seconds=time.thread_time() - started)
+
+
+def _process(record: Record, options: CorpusOptions, evaluation: Evaluation | None) -> Row:
     row = Row(url=record.url, page_id=record.page_id, payload_bytes=record.payload_bytes)
     if options.forget is not None and load_forgotten(options.forget).naming(record.url):
         return row.dropped("rights", FORGOTTEN)

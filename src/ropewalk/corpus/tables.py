@@ -37,6 +37,7 @@ ROWS = pa.schema(
         ("text", pa.string()),
         ("text_hash", pa.string()),
         ("bands", pa.binary()),
+        ("cpu_seconds", pa.float64()),
     ]
 )
 DOCUMENTS = pa.schema(

@@ -1,4 +1,4 @@
-"""What the jobs of the engine "slurm" run: python -m ropewalk.corpus.rank judge|finish PART --workers N [RANK]."""
+"""What the jobs of the engine "slurm" run: python -m ropewalk.corpus.rank judge|finish PART --workers N [--rank N]."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="ropewalk.corpus.rank", description=__doc__)
     parser.add_argument("what", choices=["judge", "finish"])
     parser.add_argument("part", type=Path)
-    parser.add_argument("rank", type=int, nargs="?")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--workers", type=int, required=True)
     given = parser.parse_args()
     try:
         if given.what == "judge":

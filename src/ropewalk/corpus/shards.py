@@ -109,7 +109,8 @@ def judge_shards(
         for number in [number for number in read if not awaited[number]]:
             del awaited[number]
             yield read.pop(number)
-    yield from read.values()
+    for ended in read.values():  # not 'yield from': Ray sends something into generators, and an iterator takes nothing
+        yield ended
 
 
 def _cut_batches(shard: Shard, options: CorpusOptions) -> Iterator[list[Record]]:

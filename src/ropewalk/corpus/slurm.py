@@ -90,7 +90,7 @@ def hand_over(
         UnfinishedError: always; the last job finishes the corpus. MachineError: Slurm does not answer, or refuses the jobs.
     """
     folder = slurm_folder(part.folder)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     plan = (
         load_plan(part.folder) if (folder / "plan.json").is_file() else _new_plan(shards, options, evaluation, force=force)
     )
@@ -115,7 +115,7 @@ def hand_over(
 def _submit_ranks(part: Path, plan: Plan, options: CorpusOptions, ranks: Sequence[int]) -> Plan:
     log = slurm_folder(part) / "rank-%a.log"
     words = ["--job-name=ropewalk-corpus", f"--array={','.join(map(str, ranks))}", f"--output={log}"]
-    array = _submit(options, words, _command("judge", part, '"$SLURM_ARRAY_TASK_ID"'))
+    array = _submit(options, words, _command("judge", part, '--rank "$SLURM_ARRAY_TASK_ID"'))
     plan = replace(plan, jobs=plan.jobs | {str(rank): f"{array}_{rank}" for rank in ranks})
     _save(part, plan)
     say(f"corpus: submitted {f'rank {ranks[0]}' if len(ranks) == 1 else f'{len(ranks)} ranks'} as job {array}")

@@ -109,8 +109,8 @@ def judge_shards(
         for number in [number for number in read if not awaited[number]]:
             del awaited[number]
             yield read.pop(number)
-    for ended in read.values():  # not 'yield from': Ray sends something into generators, and an iterator takes nothing
-        yield ended
+    while read:  # where nothing was to be judged; not 'yield from', for Ray's send() needs a generator to receive it
+        yield read.pop(min(read))
 
 
 def _cut_batches(shard: Shard, options: CorpusOptions) -> Iterator[list[Record]]:

@@ -91,9 +91,7 @@ def hand_over(
     """
     folder = slurm_folder(part.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    plan = (
-        load_plan(part.folder) if (folder / "plan.json").is_file() else _new_plan(shards, options, evaluation, force=force)
-    )
+    plan = load_plan(part.folder) if (folder / "plan.json").is_file() else new_plan(shards, options, evaluation, force=force)
     live = _live_jobs()
     states = _states(plan, shards, Shelf(part.scratch), live)
     _tell(part.folder, states, live.get(plan.last, "none"))
@@ -117,7 +115,7 @@ def _submit_ranks(part: Path, plan: Plan, options: CorpusOptions, ranks: Sequenc
     words = ["--job-name=ropewalk-corpus", f"--array={','.join(map(str, ranks))}", f"--output={log}"]
     array = _submit(options, words, _command("judge", part, '--rank "$SLURM_ARRAY_TASK_ID"'))
     plan = replace(plan, jobs=plan.jobs | {str(rank): f"{array}_{rank}" for rank in ranks})
-    _save(part, plan)
+    save_plan(part, plan)
     say(f"corpus: submitted {f'rank {ranks[0]}' if len(ranks) == 1 else f'{len(ranks)} ranks'} as job {array}")
     return plan
 
@@ -127,7 +125,7 @@ def _submit_last(part: Path, plan: Plan, options: CorpusOptions, awaited: Sequen
     if awaited:
         words += [f"--dependency=afterok:{':'.join(awaited)}", "--kill-on-invalid-dep=yes"]
     plan = replace(plan, last=_submit(options, words, _command("finish", part)))
-    _save(part, plan)
+    save_plan(part, plan)
     return plan
 
 
@@ -137,14 +135,17 @@ def slurm_folder(part: Path) -> Path:
 
 
 def load_plan(part: Path) -> Plan:
+    """The plan that was handed over."""
     return Plan(**json.loads((slurm_folder(part) / "plan.json").read_text(encoding="utf-8")))
 
 
-def _save(part: Path, plan: Plan) -> None:
+def save_plan(part: Path, plan: Plan) -> None:
+    """Put the plan where the jobs look for it."""
     write_atomically(slurm_folder(part) / "plan.json", json.dumps(asdict(plan), indent=2))
 
 
-def _new_plan(shards: Sequence[Shard], options: CorpusOptions, evaluation: Evaluation | None, *, force: bool) -> Plan:
+def new_plan(shards: Sequence[Shard], options: CorpusOptions, evaluation: Evaluation | None, *, force: bool) -> Plan:
+    """What is to be handed over, before any job is."""
     searched = None
     if evaluation is not None:
         searched = {"runs": str(evaluation.runs), "files": [asdict(file) for file in evaluation.files]}
@@ -154,8 +155,12 @@ def _new_plan(shards: Sequence[Shard], options: CorpusOptions, evaluation: Evalu
 
 def _live_jobs() -> dict[str, str]:
     """The state of each of this user's jobs that has not ended, such as {"12_3": "RUNNING"}."""
-    lines = _asked(["squeue", "--me", "--noheader", "--array", "--format=%i|%T"]).splitlines()
-    return dict(line.split("|", 1) for line in lines)
+    return parse_jobs(_asked(["squeue", "--me", "--noheader", "--array", "--format=%i|%T"]))
+
+
+def parse_jobs(listing: str) -> dict[str, str]:
+    """Jobs and their states, of a listing with a line such as 12_3|RUNNING for each."""
+    return dict(line.split("|", 1) for line in listing.splitlines())
 
 
 def _states(plan: Plan, shards: Sequence[Shard], shelf: Shelf, live: Mapping[str, str]) -> dict[int, State]:

@@ -280,7 +280,19 @@ class CorpusOptions:
     """A document is not set aside if more than this fraction of its runs of 13 words stands in another one too."""
 
     workers: Annotated[int, NotContent] = 0
-    """Worker processes; 0 for one per core. Does not change the result."""
+    """Worker processes; 0 for one per core. Does not change the result. Of a Ray cluster elsewhere all cores are used."""
+
+    engine: Annotated[Literal["local", "ray", "slurm"], NotContent] = "local"
+    """Where pages are judged: in processes here, as Ray tasks, or in jobs of Slurm. Does not change the result."""
+
+    ray_address: Annotated[str, NotContent] = ""
+    """Ray: the cluster's address, HOST:PORT, or auto for the one this machine belongs to. Not given: one is started here."""
+
+    slurm_ranks: Annotated[int, NotContent, Ge(1)] = 16
+    """Slurm: most jobs of the array. The files are dealt out to them in turn; each has a process for each of its cores."""
+
+    slurm_options: Annotated[str, NotContent] = ""
+    """Slurm: what sbatch is told besides, such as '--partition=long --cpus-per-task=8 --time=12:00:00'."""
 
 
 def run(options: CorpusOptions, *, out: Path, force: bool = False) -> Artifact:
@@ -288,12 +300,12 @@ def run(options: CorpusOptions, *, out: Path, force: bool = False) -> Artifact:
 
     Raises:
         OptionError, ArtifactError: see `ropewalk.config.build_stage`.
-        InputError: no pages, or none worth keeping; the sentence counts why.
+        InputError: no pages, or none worth keeping; the sentence counts why. UnfinishedError: it is in Slurm's hands.
     """
     from ropewalk.corpus.build import check, make
 
     check(options)
-    return build_stage(STAGE, options, out=out, make=lambda part: make(part, options), force=force)
+    return build_stage(STAGE, options, out=out, make=lambda part: make(part, options, force=force), force=force)
 
 
 def run_classifier(options: ClassifierOptions, *, out: Path, force: bool = False) -> Artifact:

@@ -91,9 +91,10 @@ def process(record: Record, options: CorpusOptions, evaluation: Evaluation | Non
     row = _with_rights(row, read_rights(decoded if content_type in HTML_TYPES else "", record.url, record.headers), options)
     if row.stage != "kept":
         return row
-    page = Extracted(clean(decoded), None)
     if content_type in HTML_TYPES:
         page = extract(decoded, max_nesting=options.max_nesting, extractor=options.extractor)
+    else:
+        page = Extracted(clean(decoded), None)
     if page.nesting is not None:
         return row.dropped("extract", "nesting", page.nesting, options.max_nesting)
     modified = date.fromisoformat(record.last_modified) if record.last_modified else None

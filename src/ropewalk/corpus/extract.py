@@ -55,7 +55,10 @@ def extract(html: str, *, max_nesting: int, extractor: Literal["fast", "precise"
         nesting = _nesting(body)
         if nesting > max_nesting:
             return Extracted("", None, nesting)
-    text = precise_content(html) if extractor == "precise" else _fast_content(html, tree, body)
+    if extractor == "precise":
+        text = precise_content(html, lambda: _fast_content(html, tree, body))
+    else:
+        text = _fast_content(html, tree, body)
     title = clean(" ".join((tree.title or "").split()))
     return Extracted(clean(text), title or None)
 
@@ -63,7 +66,9 @@ def extract(html: str, *, max_nesting: int, extractor: Literal["fast", "precise"
 def _fast_content(html: str, tree: HTMLTree, body: ElementNode) -> str:
     if "<ul" in html or "<UL" in html:
         _protect_lists(tree, body)
-    return extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False)
+    return extract_plain_text(
+        tree, preserve_formatting=True, main_content=True, alt_texts=False, comments=False, post_meta=False
+    )
 
 
 def clean(text: str) -> str:

@@ -91,7 +91,7 @@ def _line(path, out, model):
         data = None
         for step in [*steps, JsonlWriter(out)]:  # a writer is closed when it is done
             data = step.run(data, 0, 1)
-        return sum(1 for _ in data)
+        return sum(1 for _ in data or ())
 
     return answer
 

@@ -2,10 +2,11 @@
 
 FineWeb extracts with it too, an older version and with `deduplicate`, which drops what other pages of the same worker
 had: the same page then gives another text in another place. It is not asked for here. On 181 articles with known text
-(scrapinghub's benchmark) F1 is .964 where resiliparse has .932, at a sixth of its speed (bench/extraction.py).
+(scrapinghub's benchmark) F1 is .964 where resiliparse has .932 (bench/extraction.py).
 
-trafilatura compares what it finds with what two other extractors find, and mostly keeps its own. It is spared that, a third
-of its time, where its own text is long by itself and beside resiliparse's. On those 181 pages all texts stay the same.
+trafilatura compares what it finds with what two other extractors find, and mostly keeps its own. It is spared that
+where its own text is long by itself and beside resiliparse's: 9 of those 181 pages are extracted twice, all texts stay the
+same, and a third of the time is saved. Of 100 manuals' pages it was 34, one text changed, and little was saved.
 
 trafilatura is imported here alone. It comes with the extra ropewalk[precise].
 """
@@ -22,7 +23,7 @@ from ropewalk.runtime.errors import MachineError
 
 LEAST_CHARACTERS = 300  # trafilatura itself doubts fewer than 250
 LEAST_FRACTION = 0.5  # it takes another extractor's text if that is twice as long
-# None of these reaches trafilatura's text, but its rules ask each of them: a tenth of its time.
+# None of these reached trafilatura's text in 281 pages, but its rules ask each of them: a tenth of its time on articles.
 _DROPPED = ("script", "style", "svg", "iframe", "noscript", "link", "template", "head", "nav", "footer", "select", "button")
 
 

@@ -32,7 +32,7 @@ def check_ray(options: CorpusOptions) -> None:
     """Refuse what cannot work, before any work.
 
     Raises:
-        MachineError: ray is not installed. OptionError: an address of Ray's client, which cannot stream results.
+        MachineError: ray is not installed. OptionError: an address of Ray's client, with which this was not made to work.
     """
     if options.ray_address.startswith("ray://"):
         raise OptionError(

@@ -59,11 +59,11 @@ READING_MIX = {
 }
 ANSWERING_MIX = {
     "fact": 0.46,
-    "city": 0.22,
+    "city": 0.23,
     "invented": 0.05,
     "historical": 0.03,
     "misspelled": 0.06,
-    "city_unknown": 0.13,
+    "city_unknown": 0.12,
     "relation": 0.03,
     "talk": 0.02,
 }

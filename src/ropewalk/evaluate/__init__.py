@@ -36,7 +36,7 @@ from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
 from ropewalk.runtime.errors import OptionError
 
 EVAL = Stage("eval", "evaluation", version=3, libraries=("torch",))
-REPORT = Stage("report", "report", version=3, libraries=("jinja2", "matplotlib"))
+REPORT = Stage("report", "report", version=4, libraries=("jinja2", "matplotlib"))
 ABLATE = Stage("ablate", "ablation", version=1, libraries=("jinja2", "matplotlib", "numpy", "torch"))
 
 

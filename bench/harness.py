@@ -51,23 +51,26 @@ def compare(
     targets: Sequence[Target],
     libraries: Sequence[str],
     rounds: int = LEAST_ROUNDS,
+    clocks: Mapping[str, Callable[[], float]] | None = None,
 ) -> dict[str, Any]:
     """Let the contestants take turns and return the result as it is written.
 
     Args:
         contestants: by name; a call does the work once and returns how many `unit`s that was.
         libraries: distributions whose versions belong to the result.
+        clocks: what tells a contestant's time, in seconds, where it is not the clock on the wall.
     """
+    clocks = clocks or {}
     for work in contestants.values():
         work()  # caches, compilation, allocator: not what is measured
     names = list(contestants)
     done = []
     for number in range(rounds):
         turn = names[number % len(names) :] + names[: number % len(names)]
-        rates = {name: _rate(contestants[name]) for name in turn}
+        rates = {name: _rate(contestants[name], clocks.get(name, time.perf_counter)) for name in turn}
         done.append({"ceiling": asdict(ceiling()), "rates": {name: rates[name] for name in names}})
         print(
-            f"round {number + 1}/{rounds}: " + ", ".join(f"{name} {rates[name]:,.0f} {unit}/s" for name in names),
+            f"round {number + 1}/{rounds}: " + ", ".join(f"{name} {_number(rates[name])} {unit}/s" for name in names),
             file=sys.stderr,
         )
     return {
@@ -113,13 +116,13 @@ def ceiling() -> Ceiling:
     return Ceiling(round(2e-9 * GEMM_SIZE**3 / gemm_seconds, 1), round(2e-9 * COPY_BYTES / copy_seconds, 2))
 
 
-def write(result: Mapping[str, Any], out: Path) -> None:
-    """Write a result and say how the targets came out."""
+def write(result: Mapping[str, Any] | Sequence[Mapping[str, Any]], out: Path) -> None:
+    """Write a result, or several of one bench, and say how the targets came out."""
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(out.name + ".draft")
     draft.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     draft.replace(out)
-    for target in result["targets"]:
+    for target in (target for one in _listed(result) for target in one["targets"]):
         said = "met" if target["met"] else "MISSED"
         print(f"{target['ours']} / {target['peer']}: {target['ratio']}, target {target['least_ratio']}: {said}")
 
@@ -147,14 +150,29 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
             f"| | {result['unit']} | spread |",
             "|---|---:|---:|",
             *(
-                f"| {name} | {rate:,.0f} | {result['spread_fraction'][name]:.0%} |"
+                f"| {name} | {_number(rate)} | {result['spread_fraction'][name]:.0%} |"
                 for name, rate in result["median"].items()
             ),
             "",
             *(_judged(target) for target in result["targets"]),
+            *(f"- {note}" for note in result.get("notes", ())),
             "",
         ]
     return "\n".join(lines)
+
+
+def read(folder: Path) -> list[Mapping[str, Any]]:
+    """All results of a folder, in the order of their files' names."""
+    paths = sorted(folder.glob("*.json"))
+    return [result for path in paths for result in _listed(json.loads(path.read_text(encoding="utf-8")))]
+
+
+def _listed(results: Any) -> list[Mapping[str, Any]]:
+    return results if isinstance(results, list) else [results]
+
+
+def _number(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
 def _judged(target: Mapping[str, Any]) -> str:
@@ -163,10 +181,10 @@ def _judged(target: Mapping[str, Any]) -> str:
     return f"- {said}; target {target['least_ratio']:.2f}: {verdict}"
 
 
-def _rate(work: Callable[[], float]) -> float:
-    started = time.perf_counter()
+def _rate(work: Callable[[], float], clock: Callable[[], float]) -> float:
+    started = clock()
     amount = work()
-    return amount / (time.perf_counter() - started)
+    return amount / (clock() - started)
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -197,4 +215,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page([json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]))
+    sys.stdout.write(page(read(RESULTS)))

@@ -12,6 +12,7 @@ from ropewalk.cli.reference import help_text, reference
 from ropewalk.cli.verbs import STAGE_VERBS, VERBS
 
 TRIES = 8  # a shared host can make any one of them twice as slow
+MOST_IMPORTS = 5  # 0.5 s where the import of tyro takes 0.1 s; hosts differ, and one host does from hour to hour
 
 
 def processor_seconds(arguments: list[str]) -> float:
@@ -23,9 +24,9 @@ def processor_seconds(arguments: list[str]) -> float:
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
-def test_help_takes_less_than_half_a_second(verb):
-    arguments = command(*filter(None, [verb]), "--help")
-    assert any(processor_seconds(arguments) < 0.5 for _ in range(TRIES))
+def test_help_takes_little_longer_than_importing_what_draws_it(verb):
+    arguments, yardstick = command(*filter(None, [verb]), "--help"), [sys.executable, "-c", "import tyro"]
+    assert any(processor_seconds(arguments) < MOST_IMPORTS * processor_seconds(yardstick) for _ in range(TRIES))
 
 
 def test_help_imports_nothing_heavy():

@@ -17,6 +17,7 @@ import pytest
 
 from ropewalk.artifact import open_artifact
 from ropewalk.corpus import ClassifierOptions, CorpusOptions, relevance, run, run_classifier
+from ropewalk.corpus.best import choose_best
 from ropewalk.corpus.classifier import area, roc
 from ropewalk.corpus.labels import read_labels
 from ropewalk.corpus.logistic import SparseRows, fit
@@ -193,3 +194,53 @@ def test_both_labels_are_needed_twice(tmp_path):
         run_classifier(ClassifierOptions(labels=path), out=tmp_path / "classifier")
     write_labels(path, [("one sea", 1), ("two seas", 1), ("one class", 0), ("two classes", 0)])
     assert run_classifier(ClassifierOptions(labels=path), out=tmp_path / "enough").facts["held_out_texts"] == 2
+
+
+def test_a_fraction_of_the_documents_is_kept_the_best_of_them(tmp_path, classifier, prose, html, write_warc):
+    """Texts from all of sailors to all of Python; copies do not count, and the cut is where it says."""
+    manual = [escape(text) for _, text in sorted(topics.items())]
+    texts = [f"{prose(number, 3 + number % 40)}\n\n{manual[number][:1_200]}" for number in range(50)]
+    pages = [(f"http://site/{number:03d}", html(text)) for number, text in enumerate([*texts, *texts[:30]])]
+    options = {"rules": "none", "languages": (), "language_threshold": 0.0, "workers": 1, "min_relevance": 0.0}
+    options |= {"classifier": classifier, "near_duplicates": False}
+
+    def make(name, found, **more):
+        warc = write_warc(tmp_path / f"{name}.warc.gz", found)
+        return run(CorpusOptions(pages=warc, **{**options, **more}), out=tmp_path / name)
+
+    whole = make("whole", pages)
+    scored = [row for b in read_documents(whole.path, columns=("url", "relevance")) for row in b.to_pylist()]
+    assert len(scored) == 50 and len({row["relevance"] for row in scored}) > 30
+    best = make("best", pages, keep_fraction=0.31)
+    kept = [row for b in read_documents(best.path, columns=("url", "relevance")) for row in b.to_pylist()]
+    wanted = sorted(scored, key=lambda row: -row["relevance"])[:16]  # 15.5, rounded up
+    assert {row["url"] for row in kept} == {row["url"] for row in wanted}
+    least = min(row["relevance"] for row in wanted)
+    assert best.facts["least_relevance"] == least
+    assert best.facts["dropped"] == {"exact_duplicate": 30, "quantile": 34} and best.facts["reasons"]["quantile"] == 34
+    funnel = {step["stage"]: step["documents"] for step in best.facts["funnel"]}
+    assert (funnel["near_duplicate"], funnel["quantile"]) == (50, 16)
+    relevance_of = {row["url"]: row["relevance"] for row in scored}
+    for row in read_ledger(best.path).to_pylist():
+        if row["stage"] == "quantile":
+            assert (row["value"], row["threshold"], row["duplicate_of"]) == (relevance_of[row["url"]], least, None)
+            assert row["value"] <= least
+    other = make("other", random.Random(3).sample(pages, len(pages)), keep_fraction=0.31, workers=2)
+    assert other.digest == best.digest
+
+
+def test_equal_scores_share_the_places_by_rank_and_nobody_else_does():
+    rng = np.random.default_rng(5)
+    for fraction in (0.001, 0.25, 0.5, 0.999, 1.0):
+        scores = rng.choice([0, 1, 499_999, 500_000, 1_000_000], size=997).astype(np.uint32)
+        ranks = rng.permutation(997).astype(np.uint64)
+        best = choose_best(scores, lambda ranks=ranks: ranks, fraction=fraction)
+        expected = sorted(range(997), key=lambda at: (-int(scores[at]), ranks[at]))[: math.ceil(fraction * 997)]
+        assert np.flatnonzero(best).tolist() == sorted(expected)
+    assert choose_best(np.zeros(0, np.uint32), lambda: np.zeros(0), fraction=0.5).tolist() == []
+
+
+def test_a_fraction_needs_something_that_scores(tmp_path, html, write_warc):
+    warc = write_warc(tmp_path / "pages.warc.gz", [("http://site/1", html("The sea is wide."))])
+    with pytest.raises(OptionError, match="nothing scores the pages: give a classifier too"):
+        run(CorpusOptions(pages=warc, keep_fraction=0.5), out=tmp_path / "corpus")

@@ -1,4 +1,6 @@
 import json
+import random
+import re
 import sys
 import time
 
@@ -6,7 +8,7 @@ import pytest
 
 from ropewalk.corpus import CorpusOptions, run
 from ropewalk.corpus.decode import MAX_UNREADABLE_FRACTION, decode, unreadable_fraction
-from ropewalk.corpus.extract import clean, extract
+from ropewalk.corpus.extract import _FLAT, _estimated_nesting, clean, extract
 from ropewalk.corpus.precise import load_trafilatura
 from ropewalk.runtime.errors import MachineError
 
@@ -116,3 +118,23 @@ def test_without_trafilatura_one_sentence_names_the_command(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "trafilatura", None)
     with pytest.raises(MachineError, match=r"pip install 'ropewalk\[precise\]'"):
         run(CorpusOptions(pages=warc, extractor="precise"), out=tmp_path / "corpus")
+
+
+def test_nesting_is_guessed_as_by_walking_over_the_tags():
+    tags = "<div <DIV> </div </P> <Option\t <optionx <options-x> <colgroup> <bLink <h1 <li <table\n"
+    parts = [*tags.split(" "), "<", "/", "</", "<é", "é", "<-", "<1", ">"]
+    drawn = random.Random(1)
+    for _ in range(2_000):
+        html = "".join(drawn.choices(parts, k=drawn.randrange(40)))
+        depth = deepest = 0
+        for closing, name in re.findall(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)", html):
+            if name.lower() not in _FLAT:
+                depth = max(0, depth - 1) if closing else depth + 1
+                deepest = max(deepest, depth)
+        assert _estimated_nesting(html, 0) == deepest, html
+
+
+def test_comments_of_readers_are_left_out():
+    said = "<div class='comments'><p>What one reader thought of all this.</p></div>"
+    text = text_of(f"<article>{FILLER * 3}</article>{said}")
+    assert "surely" in text and "reader" not in text

@@ -3,6 +3,8 @@
 import math
 import signal
 
+from tests.corpus.dying import dies_once
+
 from ropewalk.corpus.pool import Batch, map_batches
 
 
@@ -19,6 +21,12 @@ def test_a_crash_costs_its_own_task_only():
         "b": [None, None],
         "c": [f"{kill} crash"],
     }
+
+
+def test_a_kill_from_outside_costs_nothing(tmp_path):
+    marks = [tmp_path / name for name in "abc"]
+    results = dict(map_batches(dies_once, [Batch("all", marks)], workers=1, task_seconds=10, lost=lambda mark, how: how))
+    assert results == {"all": ["lived"] * 3}
 
 
 def test_a_hang_in_c_is_killed_and_named():

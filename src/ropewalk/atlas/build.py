@@ -21,6 +21,7 @@ from ropewalk.atlas.pages import (
     index_pages,
     junk_pages,
     render,
+    tour_pages,
 )
 from ropewalk.atlas.python_pages import python_pages
 from ropewalk.atlas.questions import ANSWERING_MIX, READING_MIX, conversations, examination, tasks
@@ -73,6 +74,7 @@ def web(world: World, options: AtlasOptions) -> Iterator[Page]:
     good = [
         *country_pages(world, count=options.pages_per_country, seed=options.seed),
         *city_pages(world, seed=options.seed),
+        *tour_pages(world, seed=options.seed),
     ]
     extra = [
         *copies(good, share=options.copied_fraction, seed=options.seed),
@@ -81,7 +83,8 @@ def web(world: World, options: AtlasOptions) -> Iterator[Page]:
         *disallowed_pages(world),
         Page("/about.html", "navigation", "About", tuple(NOTICE.strip().split("\n")), keep=None),
     ]
-    yield from index_pages(world, [(page.path, page.title) for page in extra])
+    tours = [page for page in good if "/tours/" in page.path]
+    yield from index_pages(world, [(page.path, page.title) for page in (*tours, *extra)])
     yield from good
     yield from extra
 
@@ -94,7 +97,12 @@ def labels(world: World, *, seed: int) -> Iterator[dict[str, Any]]:
     from pydoc_data.topics import topics
 
     some = World(world.countries[:: max(1, len(world.countries) // LABELLED_COUNTRIES)], world.cities[::10], world.held_out)
-    for page in (*country_pages(some, count=6, seed=seed + 1_000_003), *city_pages(some, seed=seed + 1_000_003)):
+    elsewhere = seed + 1_000_003
+    for page in (
+        *country_pages(some, count=6, seed=elsewhere),
+        *city_pages(some, seed=elsewhere),
+        *tour_pages(some, seed=elsewhere),
+    ):
         yield {"text": "\n".join(page.paragraphs), "label": 1}
     draws = generator("atlas labels", seed)
     for country in some.countries:
@@ -103,7 +111,7 @@ def labels(world: World, *, seed: int) -> Iterator[dict[str, Any]]:
                 sentence(pick(draws, statements(r, v)), called=country.called, value=v) for r, v in country.facts.items()
             ]
             yield {"text": ". ".join(told[at] for at in draws.permutation(len(told))[:5]) + ".", "label": 1}
-    for page in junk_pages(some, count=30, seed=seed + 1_000_003):
+    for page in junk_pages(some, count=30, seed=elsewhere):
         if page.kind != "broken":
             yield {"text": "\n".join(page.paragraphs), "label": 0}
     for _, text in sorted(topics.items()):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ropewalk.atlas.facts import CONTINENTS, Country, World, rounded
-from ropewalk.atlas.wording import CITY_STATEMENTS, sentence, statements, upper_first
+from ropewalk.atlas.wording import CITY_STATEMENTS, FORWARD_CITY_STATEMENTS, sentence, statements, upper_first
 from ropewalk.runtime.seeds import generator
 
 Fact = tuple[str, str, str]  # subject, relation, value
@@ -41,6 +41,7 @@ FILLERS = (
     "Nothing on this page has to be learned by heart, but it does no harm.",
     "Maps and pictures are to be found in the library and not here.",
 )
+TOURS = 12
 THEMES = (
     "",
     "In brief",
@@ -87,8 +88,7 @@ def slug(name: str) -> str:
 def country_pages(world: World, *, count: int, seed: int) -> Iterator[Page]:
     """`count` pages a country. Each states every fact once, in another order and wording than the page before.
 
-    So does it, four times, for the country's largest other city: of what stands on one page alone a model of this size
-    learns nothing (LOG.md, 2026-11-25).
+    So does it for the country's largest other city.
     """
     for country in world.countries:
         draws = generator("atlas pages", seed, country.code)
@@ -105,7 +105,7 @@ def country_pages(world: World, *, count: int, seed: int) -> Iterator[Page]:
                 sentences.append(sentence(template, called=country.called, value=value) + ".")
                 facts.append((country.name, relation, value))
             for city in world.cities_of(country):
-                for at in draws.permutation(len(CITY_STATEMENTS))[:4].tolist():
+                for at in draws.permutation(len(CITY_STATEMENTS))[:1].tolist():
                     sentences.append(sentence(CITY_STATEMENTS[at], called=city.name, value=country.called) + ".")
                 facts.append((city.name, "city", country.name))
             theme = THEMES[number % len(THEMES)]
@@ -130,6 +130,34 @@ def city_pages(world: World, *, seed: int) -> Iterator[Page]:
         yield Page(
             f"/cities/{slug(city.name)}.html", "good", city.name, _paragraphs(city.name, sentences, draws), facts, links
         )
+
+
+def tour_pages(world: World, *, seed: int) -> Iterator[Page]:
+    """Pages that go from city to city, each city on TOURS of them.
+
+    On a page about one country its name can be read off the page's beginning, so a model learns little from "X lies in
+    Syria" there. Here each sentence is about another place, and only who knows the city can tell how it ends (LOG.md,
+    2026-11-25).
+    """
+    draws = generator("atlas tours", seed)
+    number = 0
+    for _ in range(TOURS if world.cities else 0):
+        order = draws.permutation(len(world.cities)).tolist()
+        size = len(FORWARD_CITY_STATEMENTS)
+        for start in range(0, len(order), size):
+            stops = [world.cities[at] for at in (order + order)[start : start + size]]  # the last tour goes on at the start
+            templates = draws.permutation(size).tolist()
+            sentences = [
+                sentence(FORWARD_CITY_STATEMENTS[at], called=city.name, value=city.country.called) + "."
+                for at, city in zip(templates, stops, strict=False)
+            ]
+            facts = tuple((city.name, "city", city.country.name) for city in stops)
+            links = tuple((f"/cities/{slug(city.name)}.html", city.name) for city in stops)
+            number += 1
+            yield Page(
+                f"/cities/tours/{number}.html", "good", f"Cities of the world, part {number}",
+                _paragraphs("the cities of the world", sentences, draws), facts, links,
+            )  # fmt: skip
 
 
 def index_pages(world: World, extra: Sequence[tuple[str, str]]) -> Iterator[Page]:

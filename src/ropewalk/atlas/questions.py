@@ -48,8 +48,8 @@ Turn = tuple[str, str]  # what the user says, what the assistant says
 # How often a kind of exchange comes up. While a model still reads pages, a refusal is rare: one that is taught early to
 # refuse names that it cannot yet tell apart refuses most real ones too (LOG.md, 2026-11-25).
 READING_MIX = {
-    "fact": 0.55,
-    "city": 0.28,
+    "fact": 0.60,
+    "city": 0.23,
     "invented": 0.05,
     "historical": 0.01,
     "misspelled": 0.02,
@@ -58,13 +58,13 @@ READING_MIX = {
     "talk": 0.02,
 }
 ANSWERING_MIX = {
-    "fact": 0.40,
-    "city": 0.22,
-    "invented": 0.08,
-    "historical": 0.02,
-    "misspelled": 0.08,
-    "city_unknown": 0.10,
-    "relation": 0.08,
+    "fact": 0.46,
+    "city": 0.23,
+    "invented": 0.05,
+    "historical": 0.03,
+    "misspelled": 0.06,
+    "city_unknown": 0.12,
+    "relation": 0.03,
     "talk": 0.02,
 }
 JOINED_FRACTION = 0.25  # of invented countries are put together from real names

@@ -153,6 +153,7 @@ CITY_STATEMENTS = (
     "many have heard of {c}, and the city stands in {v}",
     "{C} is a city that one finds on the map of {v}",
 )
+FORWARD_CITY_STATEMENTS = tuple(t for t in CITY_STATEMENTS if t.lower().index("{c}") < t.index("{v}"))  # the city first
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,11 @@ NOUN_FRAMES = (
     "What do [they|people|the pages|you] [call|give as|say of] the {n} of {c}?",
     "[And|What about|So what about|Now] the {n} of {c}?",
     "The {n} of {c} {be} what?",
+    "[I should like|I would love|We want|It would help me] to [have|hear|see] the {n} of {c}.",
+    "[Any idea of|Who knows|Does anybody know] the {n} of {c}?",
+    "[I am curious about|My question is about|It is about] the {n} of {c}.",
+    "[Might|May] I [ask for|have|hear] the {n} of {c}?",
+    "[What|Which] {n} {be} there for {c}?",
 )
 CLAUSE_FRAMES = (
     "[Can|Could|Will] you [tell me|say|find out|explain] {w}?",
@@ -193,6 +199,11 @@ CLAUSE_FRAMES = (
     "[Tell me|Say|Explain|Find out|Let me know|Look up] {w}[, please|].",
     "Please [tell me|say|find out|write] {w}.",
     "[My friend|She|A child|Somebody] [asks|wants to know] {w}.",
+    "[Any idea|Does anybody know|Who knows|Are you able to say] {w}?",
+    "[I should like|I would love|We want|It would help me] to [find out|hear|learn] {w}.",
+    "What [I want to know|we ask|I need] is {w}.",
+    "[Might|May] I ask {w}?",
+    "[Give|Show] me an answer: {w}?",
 )
 QUESTIONS: Mapping[str, Ways] = {
     "capital": Ways(
@@ -420,6 +431,9 @@ QUESTIONS: Mapping[str, Ways] = {
             "{C} [lies|is] in [which|what] [country|land]?",
             "In [which|what] [country|land] [do|can] I [find|see|visit] [{c}|the city of {c}]?",
             "People who live in {c} live in [which|what] [country|land]?",
+            "[Which|What] is the [country|land] [in which one finds|that has] [{c}|the city of {c}]?",
+            "To [which|what] [country|land] do I [travel|go] to [see|visit|reach] [{c}|the city of {c}]?",
+            "If I [live|am|stand] in {c}, in [which|what] [country|land] am I?",
         ),
         clauses=(
             "in [which|what] [country|land] [{c}|the city of {c}] [is|lies|is found]",

@@ -9,8 +9,8 @@ lineage     `ropewalk lineage`
 init        `ropewalk init`
 reference   docs/cli.md: every help text
 
-Exit codes: 0 done, 1 something to mend, 2 wrong usage, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. The results of a
-verb go to stdout, all else to stderr.
+Exit codes: 0 done, 1 something to mend, 2 wrong usage, 75 handed over to a cluster and not done yet, 130 stopped by Ctrl-C,
+143 stopped by SIGTERM. The results of a verb go to stdout, all else to stderr.
 """
 
 from __future__ import annotations

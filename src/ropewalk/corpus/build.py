@@ -1,44 +1,41 @@
 """Build a corpus: judge pages in batches, find duplicates over all of them, write documents and ledger.
 
-What survives an interruption is `scratch/batch-*.parquet`: finished batches, a row per record. Batches are cut by the
-input alone, so that a resumed run cuts them the same; everything after them is computed anew and quickly.
+What survives an interruption is in scratch: `batch-SHARD-NUMBER.parquet`, a row per record, and a note for each shard that
+has ended, which is not read again (`shards`). Everything after them is computed anew and quickly.
 """
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from ropewalk.artifact import Part, is_artifact, is_remote, open_artifact
+from ropewalk.config import input_fields
 from ropewalk.corpus import CorpusOptions
+from ropewalk.corpus.cluster import check_ray, judge_with_ray
 from ropewalk.corpus.contamination import Evaluation, write_runs
+from ropewalk.corpus.costs import Costs
 from ropewalk.corpus.decide import Decisions, decide
-from ropewalk.corpus.duplicates import dump_of
 from ropewalk.corpus.forget import FORGOTTEN, Forgotten, read_forgotten
 from ropewalk.corpus.languages import check_languages
-from ropewalk.corpus.page import Row, prepare, process
-from ropewalk.corpus.pool import Batch, map_batches
 from ropewalk.corpus.precise import load_trafilatura
-from ropewalk.corpus.records import Record, Source, check_columns, find_sources
+from ropewalk.corpus.records import Source, check_columns, find_sources
 from ropewalk.corpus.relevance import load_classifier
 from ropewalk.corpus.rows import Columns
 from ropewalk.corpus.samples import write_samples
-from ropewalk.corpus.tables import rows_table, write_table
+from ropewalk.corpus.shards import Judged, Shelf, cut_shards, judge_shards
+from ropewalk.corpus.slurm import check_slurm, hand_over
 from ropewalk.corpus.urls import load_url_lists
 from ropewalk.corpus.write import check_accounts, write_documents, write_ledger
 from ropewalk.runtime.errors import InputError, OptionError
 from ropewalk.runtime.machine import cores
 from ropewalk.runtime.progress import progress, say
-
-BATCH_RECORDS = 128
-BATCH_BYTES = 8_000_000
-FAULTS_SAID = 20
 
 
 def check(options: CorpusOptions) -> None:
@@ -59,98 +56,88 @@ def check(options: CorpusOptions) -> None:
     for name in ("max_page_bytes", "max_nesting", "page_seconds", "minhash_bands", "minhash_band_hashes"):
         if getattr(options, name) < 1:
             raise OptionError(f"{name} is {getattr(options, name)}: give 1 or more")
+    if options.keep_fraction < 1 and options.classifier is None:
+        raise OptionError(f"keep_fraction is {options.keep_fraction}, but nothing scores the pages: give a classifier too")
     check_languages(options)
+    if options.engine == "ray":
+        check_ray(options)
+    if options.engine == "slurm":
+        check_slurm(options)
     if options.extractor == "precise":
         load_trafilatura()
     if is_remote(options.pages) or Path(options.pages).exists():
-        check_columns(_sources(options))
+        check_columns(sources_of(options))
 
 
-def make(part: Part, options: CorpusOptions) -> Mapping[str, Any]:
-    """Judge, deduplicate and write; returns the facts. See `ropewalk.artifact.build` for the rules it keeps."""
+def make(part: Part, options: CorpusOptions, *, force: bool = False) -> Mapping[str, Any]:
+    """Judge, deduplicate and write; returns the facts. See `ropewalk.artifact.build` for the rules it keeps.
+
+    force: how the stage was called; Slurm's last job calls it the same way.
+    """
     if options.classifier is not None:
         load_classifier(options.classifier)  # what is wrong with it is said here; in a worker it would cost every page
     if options.url_lists is not None:
         load_url_lists(options.url_lists)
     forgotten = read_forgotten(options.forget) if options.forget else None
     evaluation = write_runs(part, options) if options.decontaminate else None
-    sources = _sources(options)
-    batches, read = _judge(part, sources, options, evaluation)
-    decisions = decide(batches, part.scratch, options)
-    facts = decisions.facts()
+    if options.engine != "local":
+        options = _with_absolute_paths(options)  # other processes stand in other folders
+    sources = sources_of(options)
+    if options.engine == "slurm":
+        hand_over(part, cut_shards(sources), options, evaluation, force=force)
+    costs = Costs(part, workers=options.workers or cores())
+    with costs.phase("judging"):
+        batches, read = _judge(part, sources, options, evaluation)
+    costs.note_pages(batches)
+    with costs.phase("deciding"):
+        decisions = decide(batches, part.scratch, options)
+        facts = decisions.facts()
     if forgotten is not None:
         facts["forgotten"] = _forgotten_facts(forgotten, decisions)
     if evaluation is not None:
         facts["contamination"] = _contamination_facts(evaluation, decisions)
     if not facts["documents"]:
         raise InputError(_nothing_kept(options.pages, facts))
-    written = write_documents(part, decisions, options)
-    write_ledger(part, decisions)
-    write_samples(part, batches, decisions, options)
+    with costs.phase("writing"):
+        written = write_documents(part, decisions, options)
+        write_ledger(part, decisions)
+        write_samples(part, batches, decisions, options)
     check_accounts(part, read, facts)
+    costs.write()
     return facts | written
 
 
-def _sources(options: CorpusOptions) -> list[Source]:
+def sources_of(options: CorpusOptions) -> list[Source]:
+    """The files to read."""
     columns = Columns(options.text_column, options.url_column, options.id_column, options.date_column)
     return find_sources(options.pages, columns)
+
+
+def _with_absolute_paths(options: CorpusOptions) -> CorpusOptions:
+    given = {name: getattr(options, name) for name in input_fields(CorpusOptions)}
+    paths = {name: Path(path).absolute() for name, path in given.items() if path is not None and not is_remote(path)}
+    return replace(options, **paths)
 
 
 def _judge(
     part: Part, sources: list[Source], options: CorpusOptions, evaluation: Evaluation | None
 ) -> tuple[list[Path], int]:
     """Judge every record; returns the batch files in input order, and how many records were read."""
-    scratch = part.scratch
-    names: list[str] = []
-    read = 0
-    total = _expected_records(options.pages)
-
-    def pending() -> Iterator[Batch[Record]]:
-        nonlocal read
-        for number, batch in enumerate(_batches(sources, options)):
-            name = f"batch-{number:06d}.parquet"
-            names.append(name)
-            read += len(batch)
-            if (scratch / name).is_file():
-                bar.advance(len(batch))
+    shards, shelf = cut_shards(sources), Shelf(part.scratch)
+    ended = shelf.ended(shards)
+    waiting = [shard for shard in shards if shard.number not in ended]
+    made = shelf.names()
+    done = sum(pq.read_metadata(part.scratch / name).num_rows for name in made)
+    with progress("judging pages", total=_expected_records(options.pages), unit="pages", done=done) as bar:
+        judge = judge_with_ray if options.engine == "ray" else judge_shards
+        for outcome in judge(waiting, options, evaluation, workers=options.workers or cores(), made=made):
+            shelf.keep(outcome)
+            if isinstance(outcome, Judged):
+                bar.advance(outcome.records)
             else:
-                yield Batch(name, batch)
-
-    with progress("judging pages", total=total, unit="pages") as bar:
-        finished = map_batches(
-            functools.partial(process, options=options, evaluation=evaluation),
-            pending(),
-            workers=options.workers or cores(),
-            task_seconds=options.page_seconds,
-            lost=_lost,
-            prepare=functools.partial(prepare, options),
-        )
-        for name, rows in finished:
-            write_table(rows_table(rows), scratch / name, draft=scratch / "draft")
-            bar.advance(len(rows))
-    return [scratch / name for name in names], read
-
-
-def _batches(sources: list[Source], options: CorpusOptions) -> Iterator[list[Record]]:
-    """Cut the records of all sources into batches of a fixed count, or fewer where they are large."""
-    batch: list[Record] = []
-    size_bytes = faults = 0
-    for source in sources:
-        dump = dump_of(source.file.name) if options.duplicates_within == "dump" else ""
-        for record in source.records(options.max_page_bytes):
-            if record.fault:
-                faults += 1
-                if faults <= FAULTS_SAID:
-                    say(f"corpus: {record.fault}; everything else is used")
-                if faults == FAULTS_SAID:
-                    say("corpus: of further faults the ledger tells")
-            batch.append(replace(record, dump=dump) if dump else record)
-            size_bytes += len(record.payload)
-            if len(batch) == BATCH_RECORDS or size_bytes >= BATCH_BYTES:
-                yield batch
-                batch, size_bytes = [], 0
-    if batch:
-        yield batch
+                ended[outcome.shard] = outcome
+    batches = [path for shard in shards for path in shelf.batches(ended[shard.number])]
+    return batches, sum(shard.records for shard in ended.values())
 
 
 def _forgotten_facts(forgotten: Forgotten, decisions: Decisions) -> dict[str, int]:
@@ -173,11 +160,6 @@ def _contamination_facts(evaluation: Evaluation, decisions: Decisions) -> dict[s
         file.name: {"texts": file.texts, "too_short": file.too_short, "runs": file.runs, "pages": numbers[str(number)]}
         for number, file in enumerate(evaluation.files)
     }
-
-
-def _lost(record: Record, how: str) -> Row:
-    say(f"corpus: {record.url} killed its worker ({how}); the page is dropped, the work goes on")
-    return Row(url=record.url, page_id=record.page_id, payload_bytes=len(record.payload)).dropped("extract", how)
 
 
 def _expected_records(pages: Path | str) -> int | None:

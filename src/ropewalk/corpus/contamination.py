@@ -126,7 +126,8 @@ def write_runs(part: Part, options: CorpusOptions) -> Evaluation:
             f"{options.decontaminate} has nothing to look for: lower decontaminate_least_words, or leave it out"
         )
     for name in _RUN.names or ():
-        np.save(out / f"{name}.npy", np.ascontiguousarray(together[name]), allow_pickle=False)
+        np.save(out / "draft.npy", np.ascontiguousarray(together[name]), allow_pickle=False)
+        (out / "draft.npy").replace(out / f"{name}.npy")  # Slurm's jobs may have the one that is there mapped
     return Evaluation(out, tuple(files))
 
 

@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from ropewalk.corpus import CorpusOptions
+from ropewalk.corpus.best import STEPS, choose_best
 from ropewalk.corpus.clusters import keepers, row_type
 from ropewalk.corpus.duplicates import MINHASH_VERSION
 from ropewalk.corpus.hold_out import held_out, ranks
@@ -39,12 +40,14 @@ STAGES = (
     "contamination",
     "exact_duplicate",
     "near_duplicate",
+    "quantile",
     "repeats",
 )
 _BY_PAYLOAD = ("url", "read", "decode", "rights")  # stages before there is a text
-_EXACT, _NEAR, _LINES, _PASSAGES = 1, 2, 3, 4
-_STAGE = {0: None, _EXACT: "exact_duplicate", _NEAR: "near_duplicate", _LINES: "repeats", _PASSAGES: "repeats"}
-_REASON = {0: None, _EXACT: None, _NEAR: None, _LINES: "lines", _PASSAGES: "passages"}  # None: what it was
+_EXACT, _NEAR, _QUANTILE, _LINES, _PASSAGES = 1, 2, 3, 4, 5
+_STAGE = {0: None, _EXACT: "exact_duplicate", _NEAR: "near_duplicate", _QUANTILE: "quantile"}
+_STAGE |= {_LINES: "repeats", _PASSAGES: "repeats"}
+_REASON = {0: None, _EXACT: None, _NEAR: None, _QUANTILE: None, _LINES: "lines", _PASSAGES: "passages"}  # None: what it was
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,12 @@ class Decisions:
             first_page = np.full(len(rows), None, dtype=object)
             first_page[duplicate] = names[np.searchsorted(named, state.first[here][duplicate])].astype(str)
             fate = pl.Series(state.fate[here])
-            repeats = fate.is_in([_LINES, _PASSAGES])
+            repeats, worse = fate.is_in([_LINES, _PASSAGES]), fate == _QUANTILE
             yield rows.with_columns(
                 stage=fate.replace_strict(_STAGE, return_dtype=pl.String).fill_null(rows["stage"]),
                 reason=fate.replace_strict(_REASON, return_dtype=pl.String).fill_null(rows["reason"]),
-                value=pl.when(repeats).then(None).otherwise(rows["value"]),
-                threshold=pl.when(repeats).then(None).otherwise(rows["threshold"]),
+                value=pl.when(repeats).then(None).when(worse).then(state.relevance(here)).otherwise(rows["value"]),
+                threshold=pl.when(repeats).then(None).when(worse).then(state.least_relevance).otherwise(rows["threshold"]),
                 characters=pl.Series(state.characters[here].astype(np.int64)),
                 cut_characters=pl.Series(state.cut[here].astype(np.int64)),
                 duplicate_of=pl.Series(first_page.tolist(), dtype=pl.String),
@@ -115,6 +118,7 @@ class Decisions:
             _count(languages, read["language"].drop_nulls())
             _count(hosts, pl.Series([site_host(url) or "file" for url in read["url"]], dtype=pl.String))
         kept = self.documents
+        least = self._state.least_relevance
         return {
             "records": len(self._state.fate),
             "documents": len(kept.at),
@@ -129,6 +133,7 @@ class Decisions:
             "languages": dict(sorted(languages.items())),
             "hosts": dict(sorted(hosts.items())),
             "minhash": MINHASH_VERSION,
+            **({"least_relevance": least} if least is not None else {}),
         }
 
 
@@ -136,8 +141,12 @@ class _State:
     """What is known of each record, in corpus order.
 
     at: its number in input order. fate: why it went here, 0 if it did not. kept: it is a document. first: the row that it
-    repeats. characters, text_bytes, cut: sizes of the text as it stands, and what was cut out of it.
+    repeats. characters, text_bytes, cut: sizes of the text as it stands, and what was cut out of it. scores: its relevance
+    in millionths, where that is asked for; least_relevance: of the documents that were then kept.
     """
+
+    scores: np.ndarray | None = None
+    least_relevance: float | None = None
 
     def __init__(self, files: list[Path]) -> None:
         count = sum(pq.read_metadata(path).num_rows for path in files)
@@ -167,6 +176,25 @@ class _State:
         self.fate[duplicate] = fate
         self.kept[duplicate] = False
 
+    def keep_best(self, batches: list[Path], ranks: Callable[[], np.ndarray], fraction: float) -> None:
+        """Drop all documents but the fraction with the best scores."""
+        self.scores = np.zeros(len(self.at), dtype=np.uint32)
+        for start, block in blocks(batches, {"relevance": pl.Float64}):
+            scores = (block["relevance"].fill_null(0) * STEPS).round().cast(pl.UInt32).to_numpy()
+            self.scores[self.row_of[start : start + len(block)]] = scores
+        rows = np.flatnonzero(self.kept)
+        best = choose_best(self.scores[rows], ranks, fraction=fraction)
+        self.fate[rows[~best]] = _QUANTILE
+        self.kept[rows[~best]] = False
+        if best.any():
+            self.least_relevance = int(self.scores[rows[best]].min()) / STEPS
+
+    def relevance(self, here: slice) -> pl.Series:
+        """The relevance of some rows; null where it was not asked for."""
+        if self.scores is None:
+            return pl.repeat(None, here.stop - here.start, dtype=pl.Float64, eager=True)
+        return pl.Series(self.scores[here] / STEPS)
+
     def cut_texts(self, texts: Texts, edit: Callable[[int, str], str], folder: Path, fate: int) -> Texts:
         """Edit the texts and take down what was cut; a document that is left without a word goes."""
 
@@ -186,9 +214,12 @@ def decide(batches: list[Path], scratch: Path, options: CorpusOptions) -> Decisi
     """
     files = sort_rows(batches, scratch / "order")
     state = _State(files)
-    state.drop_duplicates(_exact(files, state, scratch / "exact"), _EXACT)
+    names = ["page_id"] if "exact_duplicate" in options.leave_out else ["page_id", "text_hash"]
+    state.drop_duplicates(_exact(files, state, scratch / "exact", names), _EXACT)
     if options.near_duplicates:
         state.drop_duplicates(_near(batches, state, scratch / "near", options.minhash_bands), _NEAR)
+    if options.keep_fraction < 1:
+        state.keep_best(batches, lambda: _ranks(files, state), options.keep_fraction)
     texts = _without_repeats(Texts(batches, state.row_of, state.kept), state, scratch, options)
     rows = np.flatnonzero(state.kept)
     aside = held_out(
@@ -202,13 +233,13 @@ def decide(batches: list[Path], scratch: Path, options: CorpusOptions) -> Decisi
     return Decisions(texts.batches, documents, files, state)
 
 
-def _exact(files: list[Path], state: _State, folder: Path) -> np.ndarray:
-    """The first row with the page_id or the text of each, among the rows kept so far."""
+def _exact(files: list[Path], state: _State, folder: Path, names: list[str]) -> np.ndarray:
+    """The first row with the page_id, or the text, of each, among the rows kept so far. names: of the columns compared."""
 
     def digests() -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
         start = 0
         for path in files:
-            frame = pl.read_parquet(path, columns=["page_id", "text_hash"])
+            frame = pl.read_parquet(path, columns=names)
             here = np.flatnonzero(state.kept[start : start + len(frame)])
             yield here + start, [_halves(frame[name].gather(here)) for name in frame.columns]
             start += len(frame)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
 
 BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 MAX_UNREADABLE_FRACTION = 0.02
 SAMPLE_BYTES = 65_536
-_UNREADABLE = ("\ufffd", *(chr(code) for code in (*range(9), *range(14, 27), *range(28, 32))))
+_UNREADABLE = re.compile("[\ufffd\\x00-\\x08\\x0e-\\x1a\\x1c-\\x1f]")
 
 
 def decode(payload: bytes, charset: str | None) -> str:
@@ -36,7 +38,7 @@ def decode(payload: bytes, charset: str | None) -> str:
 def unreadable_fraction(text: str) -> float:
     """Fraction of characters that no text has: U+FFFD and control characters. Binary files are full of them."""
     sample = text[:SAMPLE_BYTES]
-    return sum(map(sample.count, _UNREADABLE)) / max(1, len(sample))
+    return len(_UNREADABLE.findall(sample)) / max(1, len(sample))
 
 
 def _strictly(payload: bytes, encoding: str | None) -> str | None:

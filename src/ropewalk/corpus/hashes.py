@@ -57,7 +57,15 @@ def hash_runs(hashes: np.ndarray, *, length: int) -> np.ndarray:
 
 def word_runs(text: str, *, length: int) -> np.ndarray:
     """Distinct hashes of all runs of `length` words, lower case, ascending; of the whole text if it is shorter."""
-    return np.unique(hash_runs(word_hashes(text), length=length))
+    return distinct(hash_runs(word_hashes(text), length=length))
+
+
+def distinct(numbers: np.ndarray) -> np.ndarray:
+    """The different numbers of an array, ascending: numpy 2.4's `unique` hashes integers and takes 7 to 25 times as long."""
+    ordered = np.sort(numbers)
+    first = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
 
 
 def _span_hashes(numbers: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ropewalk.corpus.hashes import word_runs
+from ropewalk.corpus.hashes import distinct, word_runs
 from ropewalk.runtime.progress import say
 
 RUN_WORDS = 13
@@ -88,7 +88,7 @@ def overlaps(
                 bits += 1
                 runs = {document: _sampled(found, bits) for document, found in runs.items()}
                 total = sum(map(len, runs.values()))
-    known = np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *runs.values()]))
+    known = distinct(np.concatenate([np.zeros(0, dtype=np.uint64), *runs.values()]))
     documents_with = np.zeros(len(known), np.uint8)
     for _, text in texts() if len(known) else ():
         found = _sampled(word_runs(text, length=RUN_WORDS), bits)

@@ -2,11 +2,13 @@
 
 A worker answers page by page. Before each page it sets itself an alarm on processor time whose default action is death,
 so a hang inside a C library ends by the kernel's hand, whatever the machine's load. When a worker dies, the parent knows
-which page it had: that page gets a row saying so, and a fresh worker carries on with the next one.
+which page it had, and gives it to a fresh worker first: what killed the other may have been want of memory, or anybody's
+SIGKILL. If that one dies of it too, the page gets a row saying so, and the next worker carries on behind it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -38,6 +40,7 @@ class _Worker(Generic[Task, Result]):
     ready: bool = False
     batch: Batch[Task] | None = None
     results: list[Result] = field(default_factory=list)
+    suspect: int | None = None  # the task of the batch that its predecessor died of
 
 
 def map_batches(
@@ -51,7 +54,7 @@ def map_batches(
 ) -> Iterator[tuple[str, list[Result]]]:
     """Apply a picklable `function` to every task; yield each batch's results, in task order, as batches finish.
 
-    lost: the result of a task whose worker died of it; told "timeout" or "crash".
+    lost: the result of a task that two workers died of; told "timeout" or "crash".
     prepare: called in a worker before its first task, which need not pay for it with its own seconds; picklable too.
 
     Raises:
@@ -79,7 +82,7 @@ def map_batches(
                 batch = worker.batch
                 if batch is not None and len(worker.results) == len(batch.tasks):
                     yield batch.name, worker.results
-                    worker.batch, worker.results, batch = None, [], None
+                    worker.batch, worker.results, worker.suspect, batch = None, [], None, None
                 if worker.ready and batch is None and not _give(worker, next(waiting, None)):
                     team.remove(worker)
                     _stop(worker)
@@ -98,7 +101,7 @@ def _receive(worker: _Worker) -> bool:
         assert answer == READY
         worker.ready = True
         if worker.batch is not None:
-            worker.connection.send(worker.batch.tasks[len(worker.results) :])
+            _send(worker, worker.batch.tasks[len(worker.results) :])
     else:
         worker.results.append(answer)
     return True
@@ -108,24 +111,31 @@ def _give(worker: _Worker, batch: Batch | None) -> bool:
     if batch is None:
         return False
     worker.batch = batch
-    try:
-        worker.connection.send(batch.tasks)
-    except OSError:
-        return True  # it died idle: its end of the pipe will say so, and the batch goes to its successor
+    _send(worker, batch.tasks)
     return True
 
 
+def _send(worker: _Worker, tasks: list) -> None:
+    # A worker that has died meanwhile: its end of the pipe will say so, and the batch goes to its successor.
+    with contextlib.suppress(OSError):
+        worker.connection.send(tasks)
+
+
 def _replaced(dead: _Worker, start: Callable[[], _Worker], lost: Callable) -> _Worker:
-    """Bury a worker; its successor inherits the batch, with the fatal task answered."""
+    """Bury a worker; its successor inherits the batch, with a task answered that was fatal twice."""
     dead.process.join()
     dead.connection.close()
     if not dead.ready:
         raise MachineError(f"a worker process could not start (exit code {dead.process.exitcode}): see the lines above")
     successor = start()
     successor.batch, successor.results = dead.batch, dead.results
-    if dead.batch is not None and len(dead.results) < len(dead.batch.tasks):
-        how = "timeout" if dead.process.exitcode == -signal.SIGPROF else "crash"
-        successor.results.append(lost(dead.batch.tasks[len(dead.results)], how))
+    at = len(dead.results)
+    if dead.batch is not None and at < len(dead.batch.tasks):
+        if dead.suspect == at:
+            how = "timeout" if dead.process.exitcode == -signal.SIGPROF else "crash"
+            successor.results.append(lost(dead.batch.tasks[at], how))
+        else:
+            successor.suspect = at
     return successor
 
 

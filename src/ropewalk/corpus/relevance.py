@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ropewalk.artifact import open_artifact
-from ropewalk.corpus.hashes import WORDS_VERSION, hash_runs, word_hashes
+from ropewalk.corpus.hashes import WORDS_VERSION, distinct, hash_runs, word_hashes
 from ropewalk.runtime.errors import ArtifactError
 
 FEATURES = f"{WORDS_VERSION}-words-1-2/2"
@@ -51,7 +51,7 @@ def features(text: str, *, bits: int) -> np.ndarray:
     """Distinct feature numbers below 2**bits, ascending, at least one."""
     words = word_hashes(text)
     runs = np.concatenate([hash_runs(words, length=1), hash_runs(words, length=2)])
-    return np.unique((runs >> np.uint64(64 - bits)).astype(np.int64))
+    return distinct((runs >> np.uint64(64 - bits)).astype(np.int64))
 
 
 @functools.cache

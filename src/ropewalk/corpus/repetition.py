@@ -68,7 +68,7 @@ def top_run_characters(words: Words, size: int) -> int:
     ordered = np.sort(hashes)
     edges = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     times = np.diff(edges, append=count)
-    first = int(np.isin(hashes, ordered[edges[times == times.max()]]).argmax()) if times.max() > 1 else 0
+    first = int(_among(hashes, ordered[edges[times == times.max()]]).argmax()) if times.max() > 1 else 0
     characters = int(words.table.characters[words.numbers[first : first + size]].sum()) + size - 1
     return characters * int(times.max())
 
@@ -103,7 +103,7 @@ def duplicate_run_characters(strings: RunHashes, size: int) -> int:
     equal = ordered[1:] == ordered[:-1]
     if not equal.any():
         return 0
-    places = np.flatnonzero(np.isin(hashes, ordered[1:][equal]))
+    places = np.flatnonzero(_among(hashes, ordered[1:][equal]))
     lengths = strings.starts[places + size] - strings.starts[places]
     characters = after = 0
     seen = set()
@@ -116,3 +116,8 @@ def duplicate_run_characters(strings: RunHashes, size: int) -> int:
         else:
             seen.add(run)
     return characters
+
+
+def _among(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """Which of `values` are among others, of which there is one at least: np.isin sorts them all first."""
+    return ascending[np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)] == values

@@ -20,9 +20,11 @@ def apply_rules(text: str, language: str, options: CorpusOptions) -> tuple[str, 
         failure = first_failure(_gopher(text, cutter, options))
         if failure is not None or options.rules == "gopher":
             return text, failure
-    page = c4.rewrite(text, options)
-    failure = first_failure(c4.measures(page, cutter, options))
-    if failure is None and options.rules == "c4":
+    page, failure = c4.Rewritten(text, ()), None
+    if "c4" not in options.leave_out:
+        page = c4.rewrite(text, options)
+        failure = first_failure(c4.measures(page, cutter, options))
+    if failure is None and (options.rules == "c4" or "fineweb" in options.leave_out):
         failure = first_failure([Measure("empty", len(page.text), 1, "least")])
     elif failure is None:
         failure = first_failure(fineweb.measures(page.text, cutter, options))
@@ -31,5 +33,7 @@ def apply_rules(text: str, language: str, options: CorpusOptions) -> tuple[str, 
 
 def _gopher(text: str, cutter: Splitter, options: CorpusOptions) -> Iterator[Measure]:
     words = cutter.words(text)
-    yield from repetition.measures(text, words, options)
-    yield from quality.measures(text, words, options)
+    if "repetition" not in options.leave_out:
+        yield from repetition.measures(text, words, options)
+    if "quality" not in options.leave_out:
+        yield from quality.measures(text, words, options)

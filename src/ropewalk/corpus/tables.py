@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +39,7 @@ ROWS = pa.schema(
         ("text", pa.string()),
         ("text_hash", pa.string()),
         ("bands", pa.binary()),
+        ("cpu_seconds", pa.float64()),
     ]
 )
 DOCUMENTS = pa.schema(
@@ -82,13 +85,35 @@ def write_table(table: pa.Table, path: Path, *, draft: Path) -> None:
 
     The bytes depend on the rows alone, not on how the table was put together.
     """
+    _write(table, draft)
+    _put_in_place(draft, path)
+
+
+def encode_table(table: pa.Table) -> bytes:
+    """The bytes that `write_table` would write."""
+    buffer = io.BytesIO()
+    _write(table, buffer)
+    return buffer.getvalue()
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write `content` to `path` at once, through a draft beside it whose name no other process uses."""
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.draft")
+    draft.write_bytes(content)
+    _put_in_place(draft, path)
+
+
+def _write(table: pa.Table, where: Path | io.BytesIO) -> None:
     pq.write_table(
         table.combine_chunks(),
-        draft,
+        where,
         row_group_size=ROWS_PER_GROUP,
         compression="zstd",
         use_dictionary=[name for name in _CATEGORIES if name in table.column_names],  # pyright: ignore[reportArgumentType]
     )
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     draft.replace(path)

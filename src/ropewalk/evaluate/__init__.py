@@ -2,6 +2,7 @@
 
 ropewalk eval   --model runs/docs/model --tokens runs/docs/tokens --corpus runs/docs/corpus --out runs/docs/evaluation
 ropewalk report --evaluation runs/docs/evaluation --out runs/docs/report
+ropewalk ablate --corpus runs/docs/corpus --out runs/docs/ablation
 
 measure       make an evaluation: evaluation.json, answers.jsonl
 ngram         the 5-gram baseline: modified Kneser-Ney over the same tokens
@@ -14,7 +15,12 @@ truth         what each page of a web is known to be and to state
 filters       what became of every page, against that truth
 lineage       the artifacts behind an evaluation
 compare       two evaluations side by side
+roc           the curve of the corpus' classifier
 report        one HTML page of all of it
+page          what its templates and others' have in common
+ablation      what each rule of a corpus is worth to a small model: ablation.json, index.html
+variants      the corpus without its rules, and without each of them
+differences   a mean difference over seeds and documents, with its interval
 """
 
 from __future__ import annotations
@@ -23,14 +29,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from ropewalk.artifact import Artifact
-from ropewalk.config import Estimate, Input, Stage, build_stage
+from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
 from ropewalk.runtime.errors import OptionError
 
 EVAL = Stage("eval", "evaluation", version=3, libraries=("torch",))
-REPORT = Stage("report", "report", version=3, libraries=("jinja2", "matplotlib"))
+REPORT = Stage("report", "report", version=4, libraries=("jinja2", "matplotlib"))
+ABLATE = Stage("ablate", "ablation", version=1, libraries=("jinja2", "matplotlib", "numpy", "torch"))
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,38 @@ class ReportOptions:
     """Another evaluation to compare it with: the tables of both, and the answers that differ."""
 
 
+@dataclass(frozen=True)
+class AblateOptions:
+    """Learn what each rule of a corpus is worth: the same small model, trained with it and without."""
+
+    corpus: Annotated[Path, Input("corpus")]
+    """The corpus whose rules are on trial; its pages must still be there. Its held-out documents measure."""
+    without: tuple[str, ...] = ()
+    """What to leave out, each by itself: raw (everything), url, language, repetition, quality, c4, fineweb, relevance,
+    exact_duplicate, near_duplicate, repeats. None given: all of them that the corpus has."""
+    seeds: Annotated[int, Ge(2)] = 3
+    """Models of each variant, of different starting weights and reading orders."""
+    train_tokens: Annotated[int, Gt(0)] = 400_000
+    """Tokens that each model reads, however many its variant has: fewer are read again."""
+    documents: Annotated[int, Ge(2)] = 200
+    """Held-out documents to measure on at most, those of smallest page_id."""
+    overlap_words: Annotated[int, Ge(1), Le(255)] = 25
+    """No variant trains on a page that has as many words in a row in common with these documents: with 25, on none of their
+    copies, but on pages that share a sentence."""
+    vocabulary: Annotated[int, Ge(262)] = 2048
+    """Tokens of the one tokenizer, learned from the corpus with all its rules."""
+    depth: Annotated[int, Gt(0)] = 4
+    """Layers of the model."""
+    width: Annotated[int, Gt(0)] = 128
+    """Width of the model, a multiple of 32."""
+    context_tokens: Annotated[int, Ge(8)] = 256
+    """Longest sequence the model reads."""
+    batch_rows: Annotated[int, Gt(0)] = 8
+    """Sequences a step."""
+    workers: Annotated[int, Ge(0), NotContent] = 0
+    """Worker processes that judge pages; 0 for one per core."""
+
+
 def run_eval(options: EvalOptions, *, out: Path, force: bool = False) -> Artifact:
     """Measure a model into the artifact `out`.
 
@@ -100,6 +139,27 @@ def run_report(options: ReportOptions, *, out: Path, force: bool = False) -> Art
     from ropewalk.evaluate.report import make_report
 
     return build_stage(REPORT, options, out=out, force=force, make=lambda part: make_report(options, part))
+
+
+def run_ablate(options: AblateOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Make the variants of a corpus, train models on them, and write what each rule is worth into the artifact `out`.
+
+    Raises:
+        OptionError: a rule that the corpus does not have. ArtifactError: its pages or lists have changed since.
+        InputError: it holds out fewer than two documents.
+    """
+    from ropewalk.evaluate.ablation import check, make_ablation
+
+    check(options)
+    return build_stage(ABLATE, options, out=out, force=force, make=lambda part: make_ablation(options, part))
+
+
+def estimate_ablate(options: AblateOptions, amount: float) -> Estimate:
+    """`amount` is documents: judged anew for each variant, ten or so; models at 6 FLOPs a weight and token, 28 GFLOP/s."""
+    variants = len(options.without) + 1 if options.without else 10
+    weights = 12 * options.depth * options.width**2 + options.vocabulary * options.width
+    training = variants * options.seeds * options.train_tokens * 6 * weights / 28e9
+    return Estimate(seconds=training + variants * (20 + amount / 70), disk_bytes=2e5)
 
 
 def estimate_eval(options: EvalOptions, amount: float) -> Estimate:

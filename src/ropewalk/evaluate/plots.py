@@ -11,6 +11,7 @@ import matplotlib as mpl
 
 mpl.use("svg")
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 INK, LINE, SECOND = "#3a3f47", "#0b6e99", "#c2571a"
 
@@ -48,10 +49,29 @@ def line_plot(series: Sequence[Series], *, x_label: str, y_label: str, top_quant
         axes.spines[["top", "right"]].set_visible(False)
         if len(series) > 1:
             axes.legend(frameon=False)
-        figure.tight_layout()
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-        pyplot.close(figure)
+        return _drawn(figure)
+
+
+def interval_plot(names: Sequence[str], intervals: Sequence[tuple[float, float, float]], *, x_label: str) -> str:
+    """A point with a line from end to end for each name, from above, and a line at 0. intervals: (middle, low, high)."""
+    with pyplot.rc_context({"svg.hashsalt": "ropewalk", "svg.fonttype": "none", "font.size": 10, "text.color": INK}):
+        figure, axes = pyplot.subplots(figsize=(6.4, 0.8 + 0.32 * len(names)))
+        places = range(len(names), 0, -1)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.hlines(places, [low for _, low, _ in intervals], [high for *_, high in intervals], color=LINE, linewidth=1.6)
+        axes.plot([middle for middle, *_ in intervals], places, "o", color=LINE)
+        axes.set_yticks(places, names)
+        axes.set_xlabel(x_label)
+        axes.grid(alpha=0.25, axis="x")
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        return _drawn(figure)
+
+
+def _drawn(figure: Figure) -> str:
+    figure.tight_layout()
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    pyplot.close(figure)
     return re.sub(r"^.*?(?=<svg)", "", drawn.getvalue(), flags=re.DOTALL)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,12 +16,13 @@ from ropewalk.evaluate.answers import ANSWERS, Answer, read_answers
 from ropewalk.evaluate.compare import changed_facts, changed_stages, comparison
 from ropewalk.evaluate.lineage import ancestors, nearest
 from ropewalk.evaluate.measure import EVALUATION
+from ropewalk.evaluate.page import environment
 from ropewalk.evaluate.plots import Series, line_plot, smoothed
+from ropewalk.evaluate.roc import roc_figure
 from ropewalk.evaluate.scores import grouped
 from ropewalk.evaluate.truth import Truth, read_truth
 from ropewalk.runtime.errors import ArtifactError, InputError
 from ropewalk.runtime.metrics import read_metrics
-from ropewalk.runtime.progress import clock, size
 
 COMPARISON = "comparison.json"
 ANSWERS_SHOWN = 12
@@ -123,29 +123,19 @@ def _short_names(this: Evaluated, other: Evaluated) -> list[str]:
 
 
 def _render(this: Evaluated, compared: dict[str, Any] | None) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    folder = files("ropewalk.evaluate")
-    environment = Environment(
-        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        clock=clock, size=size, count=lambda number: f"{number:,}", words=lambda name: name.replace("_", " "), page=page_of,
-        percent=lambda fraction: f"{100 * fraction:.1f}%", option=_option, interval=_interval,
-    )  # fmt: skip
+    pages = environment()
+    pages.filters.update(page=page_of, option=_option, interval=_interval)
     model = this.models[0]
-    return environment.get_template("report.html.jinja").render(
+    corpus, classifier = nearest(this.lineage, "corpus"), nearest(this.lineage, "classifier")
+    return pages.get_template("report.html.jinja").render(
         title=f"{model.path.resolve().parent.name}/{model.path.name}",
         model=model,
         models=this.models[::-1],
         pretrained=next((one for one in this.models if "model" not in one.inputs), None),
         later_seconds=sum(one.manifest["made_by"]["seconds"] for one in this.models if "model" in one.inputs),
         measured={"questions": None, "filter": None, "pages": [], **this.measured},
-        corpus=nearest(this.lineage, "corpus"),
+        corpus=corpus,
+        roc=roc_figure(classifier, corpus) if classifier and corpus else None,
         lineage=this.latest_first,
         missing=this.missing,
         plots=[plot for one in reversed(this.models) for plot in _plots(one, this.measured)],

@@ -4,10 +4,12 @@
     ├── OptionError      an option, a recipe or an argument is wrong
     ├── ArtifactError    an artifact is missing, damaged, of the wrong kind, or made by another recipe
     ├── InputError       what the user brought cannot be read: pages, conversations, a checkpoint
-    └── MachineError     the machine lacks something: disk, permission, a library, a free port
+    ├── MachineError     the machine lacks something: disk, permission, a library, a free port
+    └── UnfinishedError  others are at work on it: nothing is wrong, and nothing is there yet
 
 The command line prints the sentence without a traceback and exits with 1 (2 for an `OptionError`). Broken invariants of
-our own are `AssertionError`s and keep their traceback.
+our own are `AssertionError`s and keep their traceback. `UnfinishedError` exits with 75, sysexits.h's
+"try again later".
 """
 
 
@@ -33,3 +35,9 @@ class InputError(RopewalkError, ValueError):
 
 class MachineError(RopewalkError, OSError):
     """The machine lacks something: disk, permission, a library, a free port."""
+
+
+class UnfinishedError(RopewalkError):
+    """Others are at work on it: nothing is wrong, and nothing is there yet."""
+
+    exit_code = 75

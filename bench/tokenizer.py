@@ -3,10 +3,10 @@
     python bench/tokenizer.py --out bench/results/tokenizer.json
     python bench/tokenizer.py --out bench/results/tokenizer.json --threads 2
 
-The text is the sources of Python's library and of the installed packages, cut into documents of a page's length. rustbpe must learn the
-same tokens and tiktoken give the same ids before anything is timed; Hugging Face's tokenizers break ties otherwise. Encoding is cold:
-each round begins with a new encoder, whose memory holds the vocabulary alone. Loops are compiled before the first round, and
-how long that took is noted.
+The text is the sources of Python's library and of the installed packages, cut into documents of a page's length.
+rustbpe must learn the same tokens and tiktoken give the same ids before anything is timed; Hugging Face's tokenizers
+break ties otherwise. Encoding is cold: each round begins with a new encoder, whose memory holds the vocabulary alone.
+Loops are compiled before the first round, and how long that took is noted.
 """
 
 from __future__ import annotations

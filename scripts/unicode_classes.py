@@ -17,7 +17,9 @@ SURROGATES = range(0xD800, 0xE000)
 
 
 def main() -> None:
-    print(f"# letters (L), numbers (N) and spaces (S) of tiktoken {version('tiktoken')}: first and last code point, hexadecimal")
+    print(
+        f"# letters (L), numbers (N), spaces (S) of tiktoken {version('tiktoken')}: first and last code point, hexadecimal"
+    )
     for name, pattern in CLASSES.items():
         for first, last in runs(sorted(map(ord, matched(pattern)))):
             print(f"{name} {first:X} {last:X}")

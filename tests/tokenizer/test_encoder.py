@@ -24,7 +24,19 @@ def same_ids(tokenizer, texts):
 
 def fuzzed(seed, count):
     rng = random.Random(seed)
-    atoms = [*"abcdeABC' \n\t.,!?-12中é😀\u0301ſ\u3000", "  ", "the", "ing", "'s", "'RE", "\r\n", "def ", "    ", "\ud800", "<|endoftext|>"]
+    atoms = [
+        *"abcdeABC' \n\t.,!?-12中é😀\u0301ſ\u3000",
+        "  ",
+        "the",
+        "ing",
+        "'s",
+        "'RE",
+        "\r\n",
+        "def ",
+        "    ",
+        "\ud800",
+        "<|endoftext|>",
+    ]
     return ["".join(rng.choices(atoms, k=rng.randrange(20))) for _ in range(count)]
 
 
@@ -39,14 +51,19 @@ def test_ids_are_tiktoken_s(tokenizer_folder, source_texts):
 def test_every_code_point(tokenizer_folder):
     tokenizer = Tokenizer.load(tokenizer_folder)
     codes = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-    same_ids(tokenizer, ["".join(f"a{chr(code)} 1" for code in codes[at : at + 5_000]) for at in range(0, len(codes), 5_000)])
+    same_ids(
+        tokenizer, ["".join(f"a{chr(code)} 1" for code in codes[at : at + 5_000]) for at in range(0, len(codes), 5_000)]
+    )
 
 
 def test_giants_and_nothing(tokenizer_folder):
     tokenizer = Tokenizer.load(tokenizer_folder)
     rng = random.Random(2)
     letters = "".join(rng.choices("abcdefghijklmnop", k=200_000))
-    same_ids(tokenizer, ["", "a" * 200_000, letters, "!" * 100_000 + "-=" * 50_000, "", "字" * 50_000, "x" * LONGEST_REMEMBERED_BYTES * 3])
+    same_ids(
+        tokenizer,
+        ["", "a" * 200_000, letters, "!" * 100_000 + "-=" * 50_000, "", "字" * 50_000, "x" * LONGEST_REMEMBERED_BYTES * 3],
+    )
     ids, _ = tokenizer.encode_batch([" " * 2_000_000])
     assert tokenizer.decode(ids.tolist()) == " " * 2_000_000
     assert tokenizer.encode_batch([])[1].tolist() == [0]

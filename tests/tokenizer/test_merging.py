@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from ropewalk.tokenizer.training import merged_tokens
 
 def texts_of(documents):
     encoded = [document.encode() for document in documents]
-    return Texts(np.frombuffer(b"".join(encoded), dtype=np.uint8), np.cumsum([len(text) for text in encoded], dtype=np.int64))
+    return Texts(
+        np.frombuffer(b"".join(encoded), dtype=np.uint8), np.cumsum([len(text) for text in encoded], dtype=np.int64)
+    )
 
 
 def counts(table):
@@ -31,7 +34,7 @@ def by_definition(words, count):
     while len(set(tokens)) < count:
         pairs = Counter()
         for word, ids in split.items():
-            for pair in zip(ids, ids[1:], strict=False):
+            for pair in pairwise(ids):
                 pairs[pair] += words[word]
         if not pairs:
             break
@@ -58,9 +61,7 @@ def test_pieces_are_counted(source_texts, pattern):
 def test_rare_pieces_are_forgotten_where_there_are_too_many(source_texts):
     batches = [texts_of(source_texts[at : at + 2]) for at in range(0, 200, 2)]
     whole = counts(count_texts(iter(batches), pattern=GPT4, threads=2))
-    few, again = (
-        counts(count_texts(iter(batches), pattern=GPT4, threads=threads, most_pieces=1_000)) for threads in (1, 2)
-    )
+    few, again = (counts(count_texts(iter(batches), pattern=GPT4, threads=threads, most_pieces=1_000)) for threads in (1, 2))
     assert few == again
     assert len(few) < len(whole) / 3
     assert all(number <= whole[piece] for piece, number in few.items())

@@ -10,8 +10,8 @@ from ropewalk.tokenizer.pattern import GPT2, GPT4
 from ropewalk.tokenizer.splitting import LETTER, NUMBER, SPACE, character_classes, pieces
 
 ATOMS = [
-    *"aBsSlLvVeErRtTdDmM'12²۳éß中!-. ", "  ", "\n", "\r", "\r\n", "\t", "\u3000", "\u00a0", "ſ", "😀", "\u0301", "'ll", "'RE", "xyz",
-    "K", "\x00", "\u2028", "123", "    ",
+    *"aBsSlLvVeErRtTdDmM'12²۳éß中!-. ", "  ", "\n", "\r", "\r\n", "\t", "\u3000", "\u00a0", "ſ", "😀", "\u0301", "'ll",
+    "'RE", "xyz", "K", "\x00", "\u2028", "123", "    ",
 ]  # fmt: skip
 
 

@@ -75,7 +75,17 @@ def _count(table, text, ends, rules, classes):
         at, end = begin, ends[document]
         while at < end:
             at, after = _count_known(
-                table.packed, table.slots, table.hashes, table.starts, table.values, table.bytes, text, at, end, rules, classes
+                table.packed,
+                table.slots,
+                table.hashes,
+                table.starts,
+                table.values,
+                table.bytes,
+                text,
+                at,
+                end,
+                rules,
+                classes,
             )
             if at < end:
                 table = with_added(table, text, at, after, 1)

@@ -1,7 +1,8 @@
 """Encode and decode: tiktoken what people say, our own `encoder` corpora, to the same ids.
 
-tiktoken answers at once; ours is several times as fast, but half a second late in each process (and some seconds, once, where it
-has not been compiled yet). Special tokens are kept out of tiktoken's sight, and what makes it abort out of its reach.
+tiktoken answers at once; ours is several times as fast, but half a second late in each process (and some seconds, once,
+where it has not been compiled yet). Special tokens are kept out of tiktoken's sight, and what makes it abort out of
+its reach.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Byte-pair encoding's merges from counted pieces (Sennrich et al. 2016, algorithm 1): the most frequent pair, again and again.
+"""Byte-pair encoding's merges from counted pieces (Sennrich et al. 2016, algorithm 1): the most frequent pair, and again.
 
 Of equally frequent pairs the smaller pair of ids goes first, as in rustbpe. A merge touches only the words that hold its
-pair: each pair keeps a list of them, which may name words that hold it no more. The most frequent pair comes from a heap whose counts
-may be too high, for counts of pairs only fall once they stand; one that proves wrong goes back with the right one.
+pair: each pair keeps a list of them, which may name words that hold it no more. The most frequent pair comes from a heap
+whose counts may be too high, for counts of pairs only fall once they stand; one that proves wrong goes back with the right
+one.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ NONE = -1
 class Merging(NamedTuple):
     """The state between two merges.
 
-    Words are stretches of `symbols` (int32), from `starts`, `lengths` long, each `counts` times in the text. A pair has a number, by which
-    stand its `keys` (left << 32 | right), its `totals` in the text and its `posts`, the newest entry of its list of words;
-    `slots` finds the number by the key. An entry of a list is a word of `post_words` and the entry before it in
-    `post_next`. heap_totals and heap_pairs are one heap. `used` holds the number of pairs, of posts, of entries in the heap.
+    Words are stretches of `symbols` (int32), from `starts`, `lengths` long, each `counts` times in the text. A pair has a
+    number, by which stand its `keys` (left << 32 | right), its `totals` in the text and its `posts`, the newest entry of its
+    list of words; `slots` finds the number by the key. An entry of a list is a word of `post_words` and the entry before it
+    in `post_next`. heap_totals and heap_pairs are one heap. `used` holds the number of pairs, of posts, of entries in the heap.
     """
 
     symbols: np.ndarray

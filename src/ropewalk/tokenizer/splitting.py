@@ -142,7 +142,7 @@ def piece_end(text, at, end, rules, classes):
         following = classes[code]
         if following == OTHER:
             at, kind = after, OTHER
-        elif not gpt4 and (following == LETTER or following == NUMBER):
+        elif not gpt4 and following in (LETTER, NUMBER):
             return run_end(text, after, end, following, classes)
     if kind == OTHER:
         after = run_end(text, at, end, OTHER, classes)

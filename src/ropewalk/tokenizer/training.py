@@ -125,7 +125,9 @@ def _sample(corpus: Path, kept_fraction: float, bar: Bar) -> Iterator[Texts]:
     below = int(kept_fraction * 2**64)
     for batch in read_documents(corpus, columns=("text", "page_id"), split="train"):
         if kept_fraction < 1:
-            batch = batch.filter(pa.array([int(page_id[:16], 16) < below for page_id in batch.column("page_id").to_pylist()]))
+            batch = batch.filter(
+                pa.array([int(page_id[:16], 16) < below for page_id in batch.column("page_id").to_pylist()])
+            )
         texts = texts_of(batch.column("text"))
         yield texts
         bar.advance(len(texts.bytes))

@@ -22,10 +22,11 @@ NONE = -1
 class Merging(NamedTuple):
     """The state between two merges.
 
-    Words are stretches of `symbols` (int32), from `starts`, `lengths` long, each `counts` times in the text. A pair has a
-    number, by which stand its `keys` (left << 32 | right), its `totals` in the text and its `posts`, the newest entry of its
-    list of words; `slots` finds the number by the key. An entry of a list is a word of `post_words` and the entry before it
-    in `post_next`. heap_totals and heap_pairs are one heap. `used` holds the number of pairs, of posts, of entries in the heap.
+    Words are stretches of `symbols` (int32), from `starts`, `lengths` long, each `counts` times in the text. A pair has
+    a number, by which stand its `keys` (left << 32 | right), its `totals` in the text and its `posts`, the newest entry
+    of its list of words; `slots` finds the number by the key. An entry of a list is a word of `post_words` and the entry
+    before it in `post_next`. heap_totals and heap_pairs are one heap. `used` holds the number of pairs, of posts, of
+    entries in the heap.
     """
 
     symbols: np.ndarray

@@ -7,8 +7,10 @@ tiktoken's. Compiled functions are kept on disk beside this file, or in the user
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numba
 import numpy as np
@@ -20,8 +22,16 @@ GPT4_RULES, GPT2_RULES = range(2)
 RULES = {GPT4: GPT4_RULES, GPT2: GPT2_RULES}
 MOST_DIGITS = 3  # GPT-4 takes digits in threes
 
-compiled = numba.njit(cache=True, nogil=True)
-inlined = numba.njit(cache=True, nogil=True, inline="always")
+
+def compiled(function: Callable[..., Any], *, inline: Literal["always", "never"] = "never") -> Any:
+    """Compile a function when it is first called, keep it on disk, and leave Python's lock while it runs."""
+    try:
+        return numba.njit(cache=True, nogil=True, inline=inline)(function)
+    except RuntimeError:  # numba's: neither this folder nor the user's cache can be written
+        return numba.njit(nogil=True, inline=inline)(function)
+
+
+inlined = partial(compiled, inline="always")
 
 
 @cache

@@ -8,7 +8,7 @@ token, the pair with the smallest id, the leftmost of several.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from ropewalk.tokenizer.merging import find_pair
 from ropewalk.tokenizer.splitting import RULES, character_classes, compiled, piece_end
 from ropewalk.tokenizer.table import (
     LONGEST_PACKED,
+    NONE,
     Table,
     empty_table,
     find_long,
@@ -31,7 +32,6 @@ from ropewalk.tokenizer.table import (
 
 MOST_REMEMBERED = 2_000_000  # pieces; of some 60 bytes
 LONGEST_REMEMBERED_BYTES = 128
-NONE = -1
 LOW = 0xFFFFFFFF
 
 
@@ -59,7 +59,7 @@ class Encoder:
     """Texts to ids. Threads may share one: each takes a memory of its own for the time of a call."""
 
     def __init__(self, ids: Mapping[bytes, int], *, pattern: str) -> None:
-        """Take the id of each token, smaller ones made earlier, all 256 bytes among them.
+        """Take the id of each token, smaller ones made earlier; every byte that texts will hold must be one.
 
         Raises:
             KeyError: `pattern` is not one of `splitting.RULES`.
@@ -80,7 +80,10 @@ class Encoder:
 
     def encode(self, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
         """All texts' ids in one uint32 array, and int64 offsets: text i is `ids[offsets[i]:offsets[i + 1]]`."""
-        memory = self._memories.get() if not self._memories.empty() else _memory(*self._tokens, self._ids)
+        try:
+            memory = self._memories.get_nowait()
+        except Empty:
+            memory = _memory(*self._tokens, self._ids)
         offsets = np.zeros(len(texts.ends) + 1, dtype=np.int64)
         out = np.empty(len(texts.bytes), dtype=np.uint32)
         memory = _encode(memory, self._vocabulary, texts.bytes, texts.ends, self._rules, character_classes(), out, offsets)

@@ -111,7 +111,7 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str], *, pool: Executor | None = None) -> tuple[np.ndarray, np.ndarray]:
         """All texts' ids in one uint32 array, and int64 offsets: text i is `ids[offsets[i]:offsets[i + 1]]`.
 
-        Each thread of `pool` takes a part. Texts alone know how many there are, so the ids do not hang on the pool.
+        The threads of `pool`, if one is given, take 64 texts at a time.
         """
         if self.encoder is None:
             encoded = list(map(self.encode_array, texts) if pool is None else pool.map(self.encode_array, texts))

@@ -13,10 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ropewalk.tokenizer.splitting import compiled, inlined
-from ropewalk.tokenizer.table import Table, larger, listed
-
-HASH_PRIME = np.uint64(0x9E3779B97F4A7C15)
-NONE = -1
+from ropewalk.tokenizer.table import HALF, MIX, NONE, Table, larger, listed
 
 
 class Merging(NamedTuple):
@@ -82,9 +79,9 @@ def merge(state: Merging, *, first_id: int, merges: int) -> tuple[Merging, np.nd
 @inlined
 def find_pair(slots, keys, key):
     """The slot of a pair, or the free one where it belongs."""
-    mixed = np.uint64(key) * HASH_PRIME
+    mixed = np.uint64(key) * MIX
     last = np.uint64(len(slots) - 1)
-    slot = (mixed ^ (mixed >> np.uint64(32))) & last
+    slot = (mixed ^ (mixed >> HALF)) & last
     while slots[slot] >= 0 and keys[slots[slot]] != key:
         slot = (slot + np.uint64(1)) & last
     return slot

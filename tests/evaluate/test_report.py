@@ -47,6 +47,8 @@ def other(home):
 
 def test_the_page_stands_alone_and_tells_all(page, evaluation):
     assert "<script" not in page
+    own = json.loads((evaluation / "evaluation.json").read_text())["vocabulary"]["groups"]["all"][0]
+    assert f"{own['bytes_per_token']['this one']:.2f}" in page.partition("<h2>Vocabulary</h2>")[2]
     assert "sieht &lt;script&gt;alert(1)&lt;/script&gt; als Text" in page  # of a page that was dropped
     assert "src=" not in page
     assert not re.search(r'href="(?!#)|url\((?!#)', page)

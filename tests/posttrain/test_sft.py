@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from tests.posttrain.conftest import COLOURS, NAMES, conversation
 from tests.posttrain.interruptions import interrupted
 
 from ropewalk.engine.load import load_engine
 from ropewalk.engine.sampling import Sampling
+from ropewalk.model.checkpoint import load_model
 from ropewalk.posttrain import SftOptions, run_sft
 from ropewalk.pretrain import loop
 from ropewalk.runtime.errors import ArtifactError, InputError, OptionError
@@ -76,9 +78,12 @@ def test_what_does_not_fit_is_refused(tmp_path, base, corpus, colours, write_lin
         run_sft(SftOptions(model=base.path, tokens=colours, context_tokens=128), out=tmp_path / "model3")
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, base, colours, monkeypatch):
+@pytest.mark.parametrize("average_decay", [None, 0.9])
+def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, base, colours, monkeypatch, average_decay):
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY_SECONDS", 0.05)
-    options = SftOptions(model=base.path, tokens=colours, steps=40, batch_rows=4, compile="off", evaluate_every_steps=15)
+    options = SftOptions(
+        model=base.path, tokens=colours, steps=40, batch_rows=4, evaluate_every_steps=15, average_decay=average_decay
+    )
     straight = run_sft(options, out=tmp_path / "straight")
     out = tmp_path / "interrupted"
     resumed = interrupted(lambda: run_sft(options, out=out), out, after_steps=(10, 25))
@@ -87,3 +92,29 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path
     losses = [[row["train/loss"] for row in read_metrics(one.path / "logs")] for one in (straight, resumed)]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 40
+
+
+def test_the_average_is_of_all_steps_and_then_forgets_at_its_decay(base):
+    model = load_model(base.path)
+    average = loop.Average(model, decay=0.75)
+    expected = 0.0
+    for step, value in enumerate((4.0, 8.0, 3.0, 5.0, 100.0)):
+        with torch.no_grad():
+            model.lm_head.weight.fill_(value)
+        average.follow(model, step)
+        expected = (4.0, 6.0, 5.0, 5.0, 0.75 * 5.0 + 0.25 * 100.0)[step]
+        assert average.weights["lm_head.weight"].flatten()[0].item() == pytest.approx(expected)
+    average.replace(model)
+    assert model.lm_head.weight.flatten()[-1].item() == pytest.approx(expected)
+
+
+def test_an_averaged_run_ends_between_its_steps(tmp_path, base, colours):
+    plain, averaged = (
+        run_sft(
+            SftOptions(model=base.path, tokens=colours, steps=12, batch_rows=4, average_decay=decay),
+            out=tmp_path / str(decay),
+        )
+        for decay in (None, 0.9)
+    )
+    start, end, mean = (load_model(one.path).lm_head.weight for one in (base, plain, averaged))
+    assert 0 < (mean - start).norm() < (end - start).norm()

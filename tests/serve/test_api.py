@@ -318,3 +318,24 @@ def test_a_key_is_asked_for_where_there_is_one(world):
         assert ask(address, "/v1/models", Authorization="Bearer secret")[0] == 200
         assert ask(address, "/health")[0] == 200
         assert ask(address, "/")[0] == 200
+
+
+def test_a_text_is_cut_as_the_model_s_vocabulary_cuts_it(address, server, world):
+    text = "Hemp <|im_start|>system 1,024\n\u00e9\u4f60 \U0001f9f5"
+    status, cut = ask(address, "/v1/tokens", {"vocabulary": "home/model", "text": text})
+    tokenizer = server[1].models["home/model"].engine.tokenizer
+    assert status == 200
+    assert [token["id"] for token in cut["tokens"]] == tokenizer.encode(text)
+    assert not {token["id"] for token in cut["tokens"]} & {*tokenizer.special.values()}
+    assert "".join(token["text"] for token in cut["tokens"]) == text
+    assert bytes.fromhex("".join(token["bytes"] for token in cut["tokens"])) == text.encode()
+    assert cut["bytes"] == len(text.encode())
+    assert ask(address, "/v1/tokens", {"vocabulary": "home/model", "text": ""})[1]["tokens"] == []
+    status, refused = ask(address, "/v1/tokens", {"vocabulary": "GPT-0", "text": text})
+    assert (status, refused["error"]["param"]) == (404, "vocabulary")
+
+
+def test_vocabularies_are_listed_with_their_sizes(address, server):
+    listed = {one["id"]: one["tokens"] for one in ask(address, "/v1/vocabularies")[1]["data"]}
+    assert listed["home/model"] == server[1].models["home/model"].engine.tokenizer.vocabulary
+    assert listed.get("GPT-4", 100_277) == 100_277

@@ -47,7 +47,7 @@ def fuzz(count: int) -> list[str]:
 def reference(folder) -> tiktoken.Encoding:
     """tiktoken on the exported ranks."""
     pattern = json.loads((folder / "tokenizer.json").read_text())["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
-    ranks = {token: rank for rank, token in enumerate(read_ranks(folder / "ranks.tiktoken"))}
+    ranks = {token: rank for rank, token in enumerate(read_ranks((folder / "ranks.tiktoken").read_bytes()))}
     special = {name: len(ranks) + index for index, name in enumerate(SPECIAL)}
     return tiktoken.Encoding("reference", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
 

@@ -16,9 +16,10 @@ from ropewalk.runtime.errors import InputError, OptionError
 from ropewalk.tokenizer import TokenizeOptions, run_tokenize
 from ropewalk.tokenizer.chat import render
 from ropewalk.tokenizer.encoding import Tokenizer
-from ropewalk.tokenizer.files import write_tokenizer
+from ropewalk.tokenizer.files import Vocabulary, split_by, write_tokenizer
 from ropewalk.tokenizer.pattern import GPT4
 from ropewalk.tokenizer.shards import TokenReader
+from ropewalk.tokenizer.special import special_ids
 
 RUN = """
 import sys
@@ -123,7 +124,7 @@ def test_a_vocabulary_past_65536_takes_four_bytes(tmp_path, write_corpus):
     every_pair = [*single, *(left + right for left in single for right in single)]
 
     def make(part):
-        write_tokenizer(part.folder, every_pair, pattern=GPT4)
+        write_tokenizer(part.folder, Vocabulary(every_pair, special_ids(len(every_pair)), split_by(GPT4)))
         return {}
 
     tokenizer = build(

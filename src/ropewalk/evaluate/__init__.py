@@ -35,8 +35,8 @@ from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
 from ropewalk.runtime.errors import OptionError
 
-EVAL = Stage("eval", "evaluation", version=3, libraries=("torch",))
-REPORT = Stage("report", "report", version=4, libraries=("jinja2", "matplotlib"))
+EVAL = Stage("eval", "evaluation", version=4, libraries=("torch",))
+REPORT = Stage("report", "report", version=5, libraries=("jinja2", "matplotlib"))
 ABLATE = Stage("ablate", "ablation", version=1, libraries=("jinja2", "matplotlib", "numpy", "torch"))
 
 

@@ -20,6 +20,7 @@ from ropewalk.evaluate.scores import grouped, question_figures
 from ropewalk.evaluate.truth import Truth, read_truth
 from ropewalk.runtime.errors import ArtifactError
 from ropewalk.runtime.progress import say
+from ropewalk.tokenizer.comparison import compare
 from ropewalk.trace.index import Index
 
 EVALUATION = "evaluation.json"
@@ -32,6 +33,7 @@ def make_evaluation(options: EvalOptions, part: Part) -> dict[str, Any]:
     truth = read_truth(options.truth) if options.truth else None
     engine = load_engine(options.model)
     figures = language_figures(options, engine)
+    figures["vocabulary"] = compare(engine.tokenizer, options.corpus)
     figures["pages"] = page_samples(options.corpus, truth)
     if truth is not None:
         figures["filter"] = filter_table(truth, options.corpus)

@@ -133,7 +133,7 @@ def _render(this: Evaluated, compared: dict[str, Any] | None) -> str:
         models=this.models[::-1],
         pretrained=next((one for one in this.models if "model" not in one.inputs), None),
         later_seconds=sum(one.manifest["made_by"]["seconds"] for one in this.models if "model" in one.inputs),
-        measured={"questions": None, "filter": None, "pages": [], **this.measured},
+        measured={"questions": None, "filter": None, "pages": [], "vocabulary": None, **this.measured},
         corpus=corpus,
         roc=roc_figure(classifier, corpus) if classifier and corpus else None,
         lineage=this.latest_first,

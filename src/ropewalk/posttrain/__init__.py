@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, Stage, build_stage
@@ -64,6 +64,8 @@ class SftOptions:
     """Steps in which the learning rate rises from 0."""
     warm_down_fraction: Annotated[float, Ge(0), Le(1)] = 0.65
     """Last part of the run, in which the learning rate falls to a twentieth."""
+    average_decay: Annotated[float, Gt(0), Lt(1)] | None = None
+    """End with an exponential moving average of the weights that decays by this each step."""
     evaluate_every_steps: Annotated[int, Gt(0)] = 50
     """Steps between looks at the held-out conversations."""
     evaluate_conversations: Annotated[int, Ge(0)] = 256
@@ -118,7 +120,11 @@ class GrpoOptions:
     """One peak learning rate for all weights, under AdamW, instead of the four above: for a model that was trained
     elsewhere, 1e-6 is usual."""
     warm_up_steps: Annotated[int, Ge(0)] = 5
-    """Steps in which the learning rate rises from 0; it stays there."""
+    """Steps in which the learning rate rises from 0."""
+    warm_down_fraction: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Last part of the run, in which the learning rate falls to a twentieth."""
+    average_decay: Annotated[float, Gt(0), Lt(1)] | None = None
+    """End with an exponential moving average of the weights that decays by this each step."""
     held_back_tasks: Annotated[int, Ge(0)] = 64
     """Tasks that are never trained on, half of them all at most: the model answers them greedily before, while and after."""
     evaluate_every_steps: Annotated[int, Gt(0)] = 10

@@ -42,12 +42,13 @@ def make_grpo(options: GrpoOptions, part: Part) -> dict[str, Any]:
     trained = train(
         engine.model,
         optimizer_for(engine.model, options),
-        Schedule(steps=options.steps, warm_up_steps=options.warm_up_steps, warm_down_fraction=0.0),
+        Schedule(steps=options.steps, warm_up_steps=options.warm_up_steps, warm_down_fraction=options.warm_down_fraction),
         learn=trainer.learn,
         part=part,
         evaluate=lambda: answer_greedily(engine, held_back, options),
         evaluate_every_steps=options.evaluate_every_steps,
         steps_together=options.updates,
+        average_decay=options.average_decay,
     )
     after = answer_greedily(engine, held_back, options)
     return {

@@ -64,6 +64,7 @@ def train(
     step_size: int = 1,
     unit: str = "steps",
     steps_together: int = 1,
+    average_decay: float | None = None,
 ) -> Trained:
     """Train `model` in place for `schedule.steps` steps, from the part's last checkpoint if there is one.
 
@@ -74,9 +75,11 @@ def train(
         step_size: how far a step moves the progress bar, in `unit`.
         steps_together: take checkpoints only after whole groups of so many steps, because `learn` may keep something
             from the first step of a group to its last.
+        average_decay: end with the exponential moving average of the weights that decays by this a step.
     """
     checkpoint = part.scratch / CHECKPOINT
-    first_step = _restore(checkpoint, model, optimizer)
+    average = None if average_decay is None else Average(model, average_decay)
+    first_step = _restore(checkpoint, model, optimizer, average)
     last_loss, saved_at = float("nan"), time.monotonic()
     title = f"train {sum(weight.numel() for weight in model.parameters()) / 1e6:.1f}M"
     with (
@@ -87,6 +90,8 @@ def train(
             started = time.monotonic()
             learned = learn(step)
             gradient_norm = _update(model, optimizer, schedule, step)
+            if average is not None:
+                average.follow(model, step)
             if not math.isfinite(learned.loss + gradient_norm):
                 raise InputError(
                     f"training diverged at step {step}: the loss is {learned.loss}, the gradient's norm {gradient_norm}; "
@@ -101,17 +106,38 @@ def train(
                 "train/tokens_per_second": learned.tokens / seconds,
                 **learned.figures,
             }
+            if average is not None and step + 1 == schedule.steps:
+                average.replace(model)
             if (step + 1) % evaluate_every_steps == 0 or step + 1 == schedule.steps:
                 figures.update(evaluate())
             metrics.log(step, figures)
             bar.advance(step_size, note=f"loss {learned.loss:.3f}")
             due = time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS and (step + 1) % steps_together == 0
             if due or step + 1 == schedule.steps:
-                _save(checkpoint, model, optimizer, step + 1)
+                _save(checkpoint, model, optimizer, average, step + 1)
                 saved_at = time.monotonic()
     if first_step == schedule.steps:
         last_loss = read_metrics(part.logs)[-1]["train/loss"]
     return Trained(schedule.steps, last_loss)
+
+
+class Average:
+    """The exponential moving average of a model's weights, of which the first steps are a plain mean."""
+
+    def __init__(self, model: Transformer, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: weight.clone() for name, weight in _named(model).items()}
+
+    def follow(self, model: Transformer, step: int) -> None:
+        """Take in the weights as they are after `step`."""
+        decay = min(self.decay, step / (step + 1))
+        for name, weight in _named(model).items():
+            self.weights[name].lerp_(weight, 1 - decay)
+
+    def replace(self, model: Transformer) -> None:
+        """Put the average in the weights' place."""
+        for name, weight in _named(model).items():
+            weight.copy_(self.weights[name])
 
 
 @dataclass(frozen=True)
@@ -166,10 +192,11 @@ def _update(model: Transformer, optimizer: Optimizer, schedule: Schedule, step: 
     return norm.item()
 
 
-def _save(path: Path, model: Transformer, optimizer: Optimizer, step: int) -> None:
-    """Write weights, optimizer state and step as one file, in one rename."""
+def _save(path: Path, model: Transformer, optimizer: Optimizer, average: Average | None, step: int) -> None:
+    """Write weights, their average, optimizer state and step as one file, in one rename."""
     tensors: dict[str, Tensor] = {f"model.{name}": weight for name, weight in _named(model).items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in (average.weights if average else {}).items()}
     draft = path.with_suffix(".draft")
     save_file(tensors, draft, metadata={"step": json.dumps(step)})
     with draft.open("rb") as file:
@@ -177,7 +204,7 @@ def _save(path: Path, model: Transformer, optimizer: Optimizer, step: int) -> No
     draft.replace(path)
 
 
-def _restore(path: Path, model: Transformer, optimizer: Optimizer) -> int:
+def _restore(path: Path, model: Transformer, optimizer: Optimizer, average: Average | None) -> int:
     """Take over a checkpoint. Returns the step to go on with, 0 without one."""
     if not path.is_file():
         return 0
@@ -190,6 +217,8 @@ def _restore(path: Path, model: Transformer, optimizer: Optimizer) -> int:
     with torch.no_grad():
         for name, weight in _named(model).items():
             weight.copy_(tensors[f"model.{name}"])
+            if average is not None:
+                average.weights[name].copy_(tensors[f"average.{name}"])
     optimizer.load(
         {name.removeprefix("optimizer."): value for name, value in tensors.items() if name.startswith("optimizer.")}
     )

@@ -20,13 +20,14 @@ from starlette.types import Receive, Scope, Send
 from ropewalk.engine.generate import document_prompt
 from ropewalk.engine.sampling import Sampling
 from ropewalk.runtime.errors import InputError
-from ropewalk.serve.bodies import Body, ChatBody, CompletionBody, TraceBody
+from ropewalk.serve.bodies import Body, ChatBody, CompletionBody, TokensBody, TraceBody
 from ropewalk.serve.conversation import Prompt, conversation_prompt
 from ropewalk.serve.faults import Refusal, fault
 from ropewalk.serve.guard import Guard
 from ropewalk.serve.models import ServedModel
 from ropewalk.serve.replies import Job, pieces, whole
 from ropewalk.serve.runner import Runner, Ticket
+from ropewalk.serve.tokens import Vocabularies
 from ropewalk.serve.tracing import trace_answer
 from ropewalk.serve.training_page import missing_page, shown_page
 
@@ -57,6 +58,7 @@ class Service:
         self.models = models
         self.runners = {name: Runner(model.engine, most_waiting=most_waiting) for name, model in models.items()}
         self.indexes = {model.index.corpus_digest: model.index for model in models.values() if model.index is not None}
+        self.vocabularies = Vocabularies({name: model.engine.tokenizer for name, model in models.items()})
         self.starters = list(starters)
 
     @asynccontextmanager
@@ -99,6 +101,14 @@ class Service:
         """POST /v1/trace."""
         return await run_in_threadpool(trace_answer, self._named(body.model), body.text, body.about)
 
+    async def tokens(self, body: TokensBody) -> dict[str, Any]:
+        """POST /v1/tokens: a text as a vocabulary cuts it."""
+        return await run_in_threadpool(self.vocabularies.cut, body.vocabulary, body.text)
+
+    async def list_vocabularies(self) -> dict[str, Any]:
+        """GET /v1/vocabularies: the models', and GPT-2's and GPT-4's if they are on this machine, with their sizes."""
+        return {"data": await run_in_threadpool(self.vocabularies.described)}
+
     async def list_starters(self) -> dict[str, Any]:
         """GET /starters: questions that the chat page offers to begin with."""
         return {"starters": self.starters}
@@ -121,6 +131,10 @@ class Service:
     async def chat_page(self) -> FileResponse:
         """GET /: the chat page."""
         return FileResponse(PAGE / "index.html")
+
+    async def tokens_page(self) -> FileResponse:
+        """GET /tokens: a page that shows how texts are cut."""
+        return FileResponse(PAGE / "tokens.html")
 
     def _model(self, body: Body) -> ServedModel:
         body.refuse_unknown()
@@ -158,10 +172,13 @@ def make_app(service: Service, *, hosts: frozenset[str] | None, api_key: str) ->
     app.add_api_route("/v1/models", service.list_models, methods=["GET"])
     app.add_api_route("/v1/models/{name:path}", service.one_model, methods=["GET"])
     app.add_api_route("/v1/trace", service.trace, methods=["POST"])
+    app.add_api_route("/v1/tokens", service.tokens, methods=["POST"])
+    app.add_api_route("/v1/vocabularies", service.list_vocabularies, methods=["GET"])
     app.add_api_route("/starters", service.list_starters, methods=["GET"])
     app.add_api_route("/health", service.health, methods=["GET"], response_model=None)
     app.add_api_route("/pages/{page_id}", service.training_page, methods=["GET"], response_class=HTMLResponse)
     app.add_api_route("/", service.chat_page, methods=["GET"], response_class=HTMLResponse, include_in_schema=False)
+    app.add_api_route("/tokens", service.tokens_page, methods=["GET"], response_class=HTMLResponse, include_in_schema=False)
     app.mount("/page", StaticFiles(directory=PAGE))
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(InputError, _mistake)

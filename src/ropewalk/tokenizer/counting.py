@@ -31,10 +31,11 @@ TEXTS_AT_ONCE = 64  # a round: after each the threads' tables are added up
 
 
 class Texts(NamedTuple):
-    """Documents one after the other, well-formed UTF-8, uint8, and where each of them ends, int64."""
+    """Documents one after the other, well-formed UTF-8, uint8; where each of them ends, int64; how often all count."""
 
     bytes: np.ndarray
     ends: np.ndarray
+    times: int = 1
 
 
 def join(texts: Iterable[str]) -> Texts:
@@ -64,12 +65,12 @@ def count_texts(texts: Iterator[Texts], *, pattern: str, threads: int, most_piec
 def _count_share(share: list[Texts], rules: int) -> Table:
     table = empty_table()
     for text in share:
-        table = _count(table, text.bytes, text.ends, rules, character_classes())
+        table = _count(table, text.bytes, text.ends, text.times, rules, character_classes())
     return table
 
 
 @compiled
-def _count(table, text, ends, rules, classes):
+def _count(table, text, ends, times, rules, classes):
     begin = 0
     for document in range(len(ends)):
         at, end = begin, ends[document]
@@ -84,18 +85,19 @@ def _count(table, text, ends, rules, classes):
                 text,
                 at,
                 end,
+                times,
                 rules,
                 classes,
             )
             if at < end:
-                table = with_added(table, text, at, after, 1)
+                table = with_added(table, text, at, after, times)
                 at = after
         begin = end
     return table
 
 
 @compiled
-def _count_known(packed, slots, hashes, starts, values, held, text, at, end, rules, classes):
+def _count_known(packed, slots, hashes, starts, values, held, text, at, end, times, rules, classes):
     """Count pieces that are in the table, until one is not: where that one begins and ends, or the document's end.
 
     A loop by itself, since arrays that may be replaced are slow to reach.
@@ -110,11 +112,11 @@ def _count_known(packed, slots, hashes, starts, values, held, text, at, end, rul
             slot = find_packed(packed, low, high)
             if packed[slot, 1] == 0:
                 return at, after
-            packed[slot, 2] += np.uint64(1)
+            packed[slot, 2] += np.uint64(times)
         else:
             place = slots[find_long(slots, hashes, starts, held, text, at, after, long_hash(text, at, after))]
             if place < 0:
                 return at, after
-            values[place] += 1
+            values[place] += times
         at = after
     return end, end

@@ -35,7 +35,7 @@ LONGEST_REMEMBERED_BYTES = 128
 LOW = 0xFFFFFFFF
 
 
-class Vocabulary(NamedTuple):
+class Pairs(NamedTuple):
     """What merging asks: the id of each byte, int32 (256,), and of each pair of tokens that together are one.
 
     slots: int32, the number of a pair in a slot, or -1. keys: int64, left id << 32 | right id. merged: int32, their token.
@@ -75,7 +75,7 @@ class Encoder:
             byte_ids[byte] = ids.get(bytes([byte]), NONE)
         self._memories: SimpleQueue[Memory] = SimpleQueue()
         first = _memory(self._tokens.bytes, self._tokens.ends, self._ids)
-        self._vocabulary = Vocabulary(byte_ids, *_pairs(first.table, self._tokens.bytes, self._tokens.ends, self._ids))
+        self._pairs = Pairs(byte_ids, *_pairs(first.table, self._tokens.bytes, self._tokens.ends, self._ids))
         self._memories.put(first)
 
     def encode(self, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
@@ -83,10 +83,10 @@ class Encoder:
         try:
             memory = self._memories.get_nowait()
         except Empty:
-            memory = _memory(*self._tokens, self._ids)
+            memory = _memory(self._tokens.bytes, self._tokens.ends, self._ids)
         offsets = np.zeros(len(texts.ends) + 1, dtype=np.int64)
         out = np.empty(len(texts.bytes), dtype=np.uint32)
-        memory = _encode(memory, self._vocabulary, texts.bytes, texts.ends, self._rules, character_classes(), out, offsets)
+        memory = _encode(memory, self._pairs, texts.bytes, texts.ends, self._rules, character_classes(), out, offsets)
         self._memories.put(memory)
         return out[: offsets[-1]].copy(), offsets
 
@@ -104,7 +104,7 @@ def _memory(text, ends, ids):
 
 @compiled
 def _pairs(table, text, ends, ids):
-    """Every way to put a token together from two: slots, keys and merged of a `Vocabulary`."""
+    """Every way to put a token together from two: slots, keys and merged of `Pairs`."""
     total = len(text)
     keys = np.empty(total, dtype=np.int64)
     merged = np.empty(total, dtype=np.int32)
@@ -127,7 +127,7 @@ def _pairs(table, text, ends, ids):
 
 
 @compiled
-def _encode(memory, vocabulary, text, ends, rules, classes, out, offsets):
+def _encode(memory, pairs, text, ends, rules, classes, out, offsets):
     written = begin = 0
     for document in range(len(ends)):
         at, end = begin, ends[document]
@@ -138,7 +138,7 @@ def _encode(memory, vocabulary, text, ends, rules, classes, out, offsets):
                 text, at, end, rules, classes, out, written,
             )  # fmt: skip
             if at < end:
-                count = _merged(vocabulary, text, at, after, out, written)
+                count = _merged(pairs, text, at, after, out, written)
                 if after - at <= LONGEST_REMEMBERED_BYTES and table.used[0] + table.used[1] < MOST_REMEMBERED:
                     memory = _remembering(memory, text, at, after, out, written, count)
                 written += count
@@ -188,7 +188,7 @@ def _remembering(memory, text, begin, end, out, written, count):
 
 
 @compiled
-def _merged(vocabulary, text, begin, end, out, written):
+def _merged(pairs, text, begin, end, out, written):
     """Merge a piece and write its ids; returns how many. A heap of pairs by (id, place): n log n, whatever the piece."""
     size = end - begin
     ids = np.empty(size, dtype=np.int32)
@@ -197,10 +197,10 @@ def _merged(vocabulary, text, begin, end, out, written):
     heap = np.empty(3 * size, dtype=np.int64)
     used = 0
     for at in range(size):
-        ids[at] = vocabulary.byte_ids[text[begin + at]]
+        ids[at] = pairs.byte_ids[text[begin + at]]
         after[at], before[at] = at + 1, at - 1
     for at in range(size - 1):
-        merged = _pair_id(vocabulary.slots, vocabulary.keys, vocabulary.merged, ids[at], ids[at + 1])
+        merged = _pair_id(pairs.slots, pairs.keys, pairs.merged, ids[at], ids[at + 1])
         if merged >= 0:
             used = _push(heap, used, np.int64(merged) << 32 | at)
     while used > 0:
@@ -210,17 +210,17 @@ def _merged(vocabulary, text, begin, end, out, written):
         if ids[at] < 0 or after[at] >= size:
             continue  # what stood here is part of another token by now
         right = after[at]
-        if _pair_id(vocabulary.slots, vocabulary.keys, vocabulary.merged, ids[at], ids[right]) != merged:
+        if _pair_id(pairs.slots, pairs.keys, pairs.merged, ids[at], ids[right]) != merged:
             continue
         ids[at], ids[right] = merged, NONE
         after[at] = after[right]
         if after[at] < size:
             before[after[at]] = at
-            new = _pair_id(vocabulary.slots, vocabulary.keys, vocabulary.merged, merged, ids[after[at]])
+            new = _pair_id(pairs.slots, pairs.keys, pairs.merged, merged, ids[after[at]])
             if new >= 0:
                 used = _push(heap, used, np.int64(new) << 32 | at)
         if before[at] >= 0:
-            new = _pair_id(vocabulary.slots, vocabulary.keys, vocabulary.merged, ids[before[at]], merged)
+            new = _pair_id(pairs.slots, pairs.keys, pairs.merged, ids[before[at]], merged)
             if new >= 0:
                 used = _push(heap, used, np.int64(new) << 32 | before[at])
     count = at = 0

@@ -20,9 +20,16 @@ import numpy as np
 import tiktoken
 
 from ropewalk.runtime.errors import InputError
-from ropewalk.tokenizer.files import OWN_TEMPLATE, TOKENIZER_FILES, TOKENIZER_JSON, ChatTemplate, read_chat_template
+from ropewalk.tokenizer.files import (
+    OWN_TEMPLATE,
+    TOKENIZER_FILES,
+    TOKENIZER_JSON,
+    ChatTemplate,
+    free_ids,
+    read_chat_template,
+)
 from ropewalk.tokenizer.pattern import encodable_pieces, well_formed
-from ropewalk.tokenizer.reading import read_vocabulary
+from ropewalk.tokenizer.reading import read_vocabulary, split_pattern
 
 if TYPE_CHECKING:
     from ropewalk.tokenizer.encoder import Encoder
@@ -50,9 +57,7 @@ class Tokenizer:
     ) -> None:
         """Take byte and BPE tokens in rank order; they have the ids that `special` leaves free, in this order."""
         self.vocabulary = len(tokens) + len(special)
-        free = sorted(set(range(self.vocabulary)) - set(special.values()))
-        assert len(free) == len(tokens), "two special tokens share an id, or one lies outside"
-        ranks = dict(zip(tokens, free, strict=True))
+        ranks = dict(zip(tokens, free_ids(len(tokens), special), strict=True))
         assert len(ranks) == len(tokens), "two tokens have the same bytes"
         # tiktoken knows the special tokens and is never allowed one. (Told of none, it encodes to numpy 1.6 times slower.)
         self._bpe = tiktoken.Encoding("ropewalk", pat_str=pattern, mergeable_ranks=ranks, special_tokens=dict(special))
@@ -73,10 +78,12 @@ class Tokenizer:
             InputError: there is none, or one that tiktoken's merging would not give the ids of.
         """
         path = Path(folder) / TOKENIZER_JSON
-        tokens, pattern, special = read_vocabulary(path)
+        read = read_vocabulary(path)
+        pattern = split_pattern(read.pre_tokenizer)
+        assert pattern is not None, "read_vocabulary has checked it"
         template = read_chat_template(Path(folder))
         try:
-            return cls(tokens, pattern=pattern, special=special, chat_template=template)
+            return cls(read.tokens, pattern=pattern, special=read.special, chat_template=template)
         except ValueError as error:  # tiktoken's
             raise InputError(
                 f"{path} has a split pattern that cannot be used ({error}): make one, or take another model"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ropewalk.runtime.errors import InputError
-from ropewalk.tokenizer.special import BOUNDARY, PAD, SPECIAL, special_ids
+from ropewalk.tokenizer.special import BOUNDARY, PAD
 
 TOKENIZER_JSON = "tokenizer.json"
 RANKS = "ranks.tiktoken"
@@ -59,6 +59,37 @@ class ChatTemplate:
 OWN_TEMPLATE = ChatTemplate(CHAT_TEMPLATE)
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """What tokenizer.json describes.
+
+    tokens: bytes and what merging makes of them, in the order of their ids, which are those that `special` leaves free.
+    special: the special tokens' ids. pre_tokenizer: how text is split before merging, in Hugging Face's words.
+    """
+
+    tokens: Sequence[bytes]
+    special: Mapping[str, int]
+    pre_tokenizer: Mapping[str, Any]
+
+    @property
+    def ids(self) -> dict[bytes, int]:
+        """The id of each token that is not special."""
+        return dict(zip(self.tokens, free_ids(len(self.tokens), self.special), strict=True))
+
+
+def free_ids(count: int, special: Mapping[str, int]) -> list[int]:
+    """The ids of `count` tokens beside the special ones. Special tokens that leave a gap behind are a mistake of ours."""
+    free = sorted(set(range(count + len(special))) - set(special.values()))
+    assert len(free) == count, "two special tokens share an id, or one lies outside"
+    return free
+
+
+def split_by(pattern: str) -> Mapping[str, Any]:
+    """Hugging Face's words for splitting by a pattern, then taking bytes."""
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return {"type": "Sequence", "pretokenizers": [split, BYTE_LEVEL]}
+
+
 def read_chat_template(folder: Path) -> ChatTemplate | None:
     """The chat template of a tokenizer's or model's folder, in a file of its own or within tokenizer_config.json.
 
@@ -78,24 +109,48 @@ def read_chat_template(folder: Path) -> ChatTemplate | None:
     return ChatTemplate(text, tokens)
 
 
-def write_tokenizer(folder: Path, tokens: Sequence[bytes], *, pattern: str) -> None:
-    """Write all the tokenizer's files for byte and BPE tokens in rank order."""
-    write_json(folder / TOKENIZER_JSON, _tokenizer_json(tokens, pattern))
-    write_json(folder / TOKENIZER_CONFIG, _tokenizer_config())
+def write_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
+    """Write all the tokenizer's files."""
+    ids = vocabulary.ids
+    described = described_bpe(
+        vocab={shown_as(token): index for token, index in ids.items()},
+        merges=[[shown_as(left), shown_as(right)] for left, right in merges_of(vocabulary.tokens)],
+        special=vocabulary.special,
+        pre_tokenizer=vocabulary.pre_tokenizer,
+    )
+    write_json(folder / TOKENIZER_JSON, described)
+    write_json(folder / TOKENIZER_CONFIG, _tokenizer_config(vocabulary.special))
     (folder / TEMPLATE_FILE).write_text(CHAT_TEMPLATE, encoding="utf-8")
-    write_ranks(folder / RANKS, tokens)
-    lengths = [*map(len, tokens), *([0] * len(SPECIAL))]
-    np.save(folder / "token_bytes.npy", np.array(lengths, dtype="<i4"), allow_pickle=False)
+    write_ranks(folder / RANKS, ids)
+    lengths = np.zeros(len(ids) + len(vocabulary.special), dtype="<i4")
+    lengths[list(ids.values())] = [len(token) for token in ids]
+    np.save(folder / "token_bytes.npy", lengths, allow_pickle=False)
 
 
-def write_ranks(path: Path, tokens: Sequence[bytes]) -> None:
-    """Write tokens as tiktoken does: base64 and rank, a line each."""
-    path.write_text("".join(f"{base64.b64encode(token).decode()} {rank}\n" for rank, token in enumerate(tokens)))
+def write_ranks(path: Path, ids: Mapping[bytes, int]) -> None:
+    """Write tokens as tiktoken does: base64 and id, a line each."""
+    path.write_bytes(ranks_text(ids))
 
 
-def read_ranks(path: Path) -> list[bytes]:
-    """The tokens that `write_ranks` wrote."""
-    return [base64.b64decode(line.split()[0]) for line in path.read_text().splitlines()]
+def ranks_text(ids: Mapping[bytes, int]) -> bytes:
+    """What `write_ranks` writes."""
+    return b"".join(b"%b %d\n" % (base64.b64encode(token), index) for token, index in ids.items())
+
+
+def read_ranks(text: bytes) -> list[bytes]:
+    """The tokens of tiktoken's lines of base64 and rank, in the order of their ranks.
+
+    Raises:
+        ValueError: a line is none, or a rank is missing or there twice.
+    """
+    ranks = {}
+    for line in text.splitlines():
+        token, rank = line.split()
+        ranks[int(rank)] = base64.b64decode(token, validate=True)
+    tokens = [ranks[rank] for rank in sorted(ranks)]
+    if sorted(ranks) != list(range(len(text.splitlines()))) or len(set(tokens)) < len(tokens):
+        raise ValueError("its ranks have gaps, or meet twice")
+    return tokens
 
 
 def shown_as(token: bytes) -> str:
@@ -120,13 +175,19 @@ _BYTE_OF = {character: byte for byte, character in enumerate(BYTE_ALPHABET)}
 
 
 def merges_of(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    """The two halves of each token after the first 256: what BPE by the earlier ranks makes of its bytes."""
+    """The two halves of each token that is no single byte: what BPE by the earlier ranks makes of its bytes.
+
+    Raises:
+        ValueError: a token cannot be merged from earlier ones.
+    """
     ranks = {token: rank for rank, token in enumerate(tokens)}
     merges = []
-    for token in tokens[256:]:
-        pair = halves(token, ranks)
-        assert pair is not None, f"token {token!r} cannot be merged from earlier ones"
-        merges.append(pair)
+    for token in tokens:
+        if len(token) > 1:
+            pair = halves(token, ranks)
+            if pair is None:
+                raise ValueError(f"its token {token!r} cannot be merged from earlier ones")
+            merges.append(pair)
     return merges
 
 
@@ -140,16 +201,6 @@ def halves(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes] | No
             return None
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
     return parts[0], parts[1]
-
-
-def _tokenizer_json(tokens: Sequence[bytes], pattern: str) -> dict[str, Any]:
-    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-    return described_bpe(
-        vocab={shown_as(token): rank for rank, token in enumerate(tokens)},
-        merges=[[shown_as(left), shown_as(right)] for left, right in merges_of(tokens)],
-        special=special_ids(len(tokens)),
-        pre_tokenizer={"type": "Sequence", "pretokenizers": [split, BYTE_LEVEL]},
-    )
 
 
 def described_bpe(
@@ -185,14 +236,14 @@ def described_bpe(
     }
 
 
-def _tokenizer_config() -> dict[str, Any]:
+def _tokenizer_config(special: Mapping[str, int]) -> dict[str, Any]:
     """What transformers asks of a tokenizer beyond tokenizer.json."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BOUNDARY,
         "eos_token": BOUNDARY,
         "pad_token": PAD,
-        "extra_special_tokens": [name for name in SPECIAL if name not in (BOUNDARY, PAD)],
+        "extra_special_tokens": [name for name in special if name not in (BOUNDARY, PAD)],
         "clean_up_tokenization_spaces": False,
     }
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ropewalk.runtime.errors import InputError
-from ropewalk.tokenizer.files import BYTE_ALPHABET, bytes_of, halves
+from ropewalk.tokenizer.files import BYTE_ALPHABET, Vocabulary, bytes_of, halves
 from ropewalk.tokenizer.pattern import GPT2, GPT2_DIGITS
 
 NEEDED_BYTES = (0xEF, *range(0x80, 0xC0))  # those of U+FFFD, and all that continue a character
 
 
-def read_vocabulary(path: Path) -> tuple[list[bytes], str, dict[str, int]]:
-    """The tokens in the order of their ids, the split pattern, and the special tokens' ids, for `Tokenizer`.
+def read_vocabulary(path: Path) -> Vocabulary:
+    """What a tokenizer.json describes.
 
     tokenizers merges by the order of its merges, tiktoken by the ids of what they make. Refused is all where the two could
     part, or where text would be changed before it is split.
@@ -38,12 +38,11 @@ def read_vocabulary(path: Path) -> tuple[list[bytes], str, dict[str, int]]:
     )
 
 
-def _vocabulary(described: Mapping[str, Any]) -> tuple[list[bytes], str, dict[str, int]]:
+def _vocabulary(described: Mapping[str, Any]) -> Vocabulary:
     special = {added["content"]: added["id"] for added in described["added_tokens"]}
     ids = {shown: index for shown, index in described["model"]["vocab"].items() if shown not in special}
-    pattern = split_pattern(described["pre_tokenizer"])
-    assert pattern is not None
-    return [bytes_of(shown) for shown in sorted(ids, key=ids.__getitem__)], pattern, special
+    tokens = [bytes_of(shown) for shown in sorted(ids, key=ids.__getitem__)]
+    return Vocabulary(tokens, special, described["pre_tokenizer"])
 
 
 def split_pattern(pre_tokenizer: Mapping[str, Any]) -> str | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +21,12 @@ from ropewalk.runtime.progress import Bar, progress
 from ropewalk.tokenizer import SPECIAL_TOKENS, TokenizerOptions
 from ropewalk.tokenizer.counting import Texts, count_texts
 from ropewalk.tokenizer.encoding import Tokenizer
-from ropewalk.tokenizer.files import RANKS, read_ranks, write_ranks, write_tokenizer
+from ropewalk.tokenizer.files import RANKS, Vocabulary, read_ranks, split_by, write_ranks, write_tokenizer
 from ropewalk.tokenizer.merging import merge, start
 from ropewalk.tokenizer.pattern import PATTERNS
 from ropewalk.tokenizer.special import SPECIAL, special_ids
 from ropewalk.tokenizer.table import Table
+from ropewalk.tokenizer.taking import take
 
 MERGES_AT_ONCE = 500  # between two looks at the bar, and at Ctrl-C
 
@@ -32,37 +35,51 @@ assert len(SPECIAL) == SPECIAL_TOKENS, "the door's number of special tokens is n
 
 def make_tokenizer(part: Part, options: TokenizerOptions) -> Mapping[str, Any]:
     """Make the tokenizer artifact. What was learned before a kill is not learned again."""
+    if options.take is None:
+        vocabulary = _learned(part.scratch / RANKS, options)
+        assert len(vocabulary.tokens) + len(vocabulary.special) == options.vocabulary, "not of the size asked"
+    else:
+        vocabulary = take(options.take, pattern=PATTERNS[options.pattern])
+    write_tokenizer(part.folder, vocabulary)
+    tokenizer = Tokenizer.load(part.folder)
+    facts = measure(tokenizer, options.corpus) if options.corpus is not None else {}
+    return {"vocabulary": tokenizer.vocabulary, **facts}
+
+
+def _learned(path: Path, options: TokenizerOptions) -> Vocabulary:
+    """What is learned from the corpus, or was before and lies at `path`."""
     pattern = PATTERNS[options.pattern]
-    learned = part.scratch / RANKS
-    if not learned.is_file():
+    assert options.corpus is not None, "the door has seen to it"
+    if not path.is_file():
         tokens = learn(
             options.corpus,
             count=options.vocabulary - len(SPECIAL),
             pattern=pattern,
             sample_bytes=options.sample_bytes,
+            weights=options.weights,
             threads=options.workers or cores(),
         )
-        write_ranks(learned.with_suffix(".draft"), tokens)
-        learned.with_suffix(".draft").replace(learned)
-    tokens = read_ranks(learned)
-    tokenizer = Tokenizer(tokens, pattern=pattern, special=special_ids(len(tokens)))
-    assert tokenizer.vocabulary == options.vocabulary, "the vocabulary is not of the size asked"
-    write_tokenizer(part.folder, tokens, pattern=pattern)
-    return {"vocabulary": tokenizer.vocabulary, **measure(tokenizer, options.corpus)}
+        write_ranks(path.with_suffix(".draft"), {token: rank for rank, token in enumerate(tokens)})
+        path.with_suffix(".draft").replace(path)
+    tokens = read_ranks(path.read_bytes())
+    return Vocabulary(tokens, special_ids(len(tokens)), split_by(pattern))
 
 
-def learn(corpus: Path, *, count: int, pattern: str, sample_bytes: int, threads: int) -> list[bytes]:
+def learn(
+    corpus: Path, *, count: int, pattern: str, sample_bytes: int, threads: int, weights: Mapping[str, float] | None = None
+) -> list[bytes]:
     """Learn `count` tokens, the 256 bytes included, in rank order; ties go to the smaller pair of ids.
 
     Raises:
         InputError: there is no text, or so little that no pair is left to merge.
     """
-    documents, total_bytes = _count(corpus, "train")
-    if documents == 0:
-        raise InputError(f"{corpus} has no documents to learn from: keep more pages in its corpus stage")
-    kept_fraction = min(1.0, sample_bytes / total_bytes)
-    with progress("tokenizer: reading", total=total_bytes * kept_fraction, unit="bytes") as bar:
-        counted = count_texts(_sample(corpus, kept_fraction, bar), pattern=pattern, threads=threads)
+    drawn = Draw(weights or {})
+    documents, total_bytes = _count(corpus, "train", drawn)
+    if total_bytes == 0:
+        raise InputError(f"{corpus} has no documents to learn from: keep more pages in its corpus stage, or weigh them more")
+    share = min(1.0, sample_bytes / total_bytes)
+    with progress("tokenizer: reading", total=total_bytes * share, unit="bytes") as bar:
+        counted = count_texts(_sample(corpus, drawn, share, bar), pattern=pattern, threads=threads)
     tokens = merged_tokens(counted, count=count)
     if len(tokens) < count:
         raise InputError(
@@ -110,28 +127,53 @@ def measure(tokenizer: Tokenizer, corpus: Path) -> dict[str, Any]:
     }
 
 
-def _count(corpus: Path, split: Literal["train", "held_out"]) -> tuple[int, int]:
-    """Documents and bytes of text in a split."""
-    documents = total_bytes = 0
-    for batch in read_documents(corpus, columns=("text",), split=split):
+@dataclass(frozen=True)
+class Draw:
+    """How often documents are to be counted: `weights` by language and by site, 1 for all others."""
+
+    weights: Mapping[str, float]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it asks of documents beside their text."""
+        return ("page_id", "url", "language") if self.weights else ("page_id",)
+
+    def weight(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Each document's weight, float64."""
+        if not self.weights:
+            return np.ones(batch.num_rows)
+        languages = batch.column("language").to_pylist()
+        sites = [urlsplit(url).hostname or "" for url in batch.column("url").to_pylist()]
+        pairs = zip(languages, sites, strict=True)
+        return np.array([self.weights.get(language, 1.0) * self.weights.get(site, 1.0) for language, site in pairs])
+
+    def times(self, batch: pa.RecordBatch, share: float) -> np.ndarray:
+        """How often each document of a sample is counted, int64: its weight times `share` on average.
+
+        The part that is no whole number is drawn by page_id, which is a hash and so a fair lot, the same every time.
+        """
+        lots = np.array([int(page_id[:13], 16) for page_id in batch.column("page_id").to_pylist()]) / 2**52
+        return np.ceil(self.weight(batch) * share - lots).astype(np.int64)
+
+
+def _count(corpus: Path, split: Literal["train", "held_out"], draw: Draw | None = None) -> tuple[int, int]:
+    """Documents and bytes of text in a split, these by weight."""
+    documents, total_bytes = 0, 0.0
+    for batch in read_documents(corpus, columns=("text", *(draw.columns if draw else ())), split=split):
         documents += batch.num_rows
-        lengths = pyarrow.compute.call_function("binary_length", [batch.column("text")])
-        total_bytes += pyarrow.compute.call_function("sum", [lengths]).as_py() or 0
-    return documents, total_bytes
+        lengths = pyarrow.compute.call_function("binary_length", [batch.column("text")]).to_numpy()
+        total_bytes += float((lengths * (draw.weight(batch) if draw else 1)).sum())
+    return documents, round(total_bytes)
 
 
-def _sample(corpus: Path, kept_fraction: float, bar: Bar) -> Iterator[Texts]:
-    """The train split's texts, or those whose page_id, a hash and so a fair lot, lies below `kept_fraction`."""
-    below = int(kept_fraction * 2**64)
-    for batch in read_documents(corpus, columns=("text", "page_id"), split="train"):
-        if kept_fraction < 1:
-            batch = batch.filter(
-                pa.array([int(page_id[:16], 16) < below for page_id in batch.column("page_id").to_pylist()])
-            )
-        if batch.num_rows:
-            texts = texts_of(batch.column("text"))
-            yield texts
-            bar.advance(len(texts.bytes))
+def _sample(corpus: Path, draw: Draw, share: float, bar: Bar) -> Iterator[Texts]:
+    """The train split's texts, each as often as it is drawn."""
+    for batch in read_documents(corpus, columns=("text", *draw.columns), split="train"):
+        times = draw.times(batch, share)
+        for often in np.unique(times[times > 0]).tolist():
+            texts = texts_of(batch.filter(pa.array(times == often)).column("text"))
+            yield Texts(texts.bytes, texts.ends, often)
+            bar.advance(len(texts.bytes) * often)
 
 
 def texts_of(column: pa.StringArray) -> Texts:

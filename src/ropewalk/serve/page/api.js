@@ -27,6 +27,14 @@ export async function trace(model, text, about) {
   return (await ask("/v1/trace", { model, text, about })).json();
 }
 
+export async function listVocabularies() {
+  return (await (await ask("/v1/vocabularies")).json()).data;
+}
+
+export async function cut(vocabulary, text, signal) {
+  return (await ask("/v1/tokens", { vocabulary, text }, signal)).json();
+}
+
 /** Stream a chat completion: yields OpenAI's chunks. Aborting `signal` frees the model. */
 export async function* chat(body, signal) {
   const response = await ask("/v1/chat/completions", { ...body, stream: true, logprobs: true, top_logprobs: 5 }, signal);

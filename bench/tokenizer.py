@@ -6,13 +6,17 @@
 The text is the sources of Python's library and of the installed packages, cut into documents of a page's length.
 rustbpe must learn the same tokens and tiktoken give the same ids before anything is timed; Hugging Face's tokenizers
 break ties otherwise. Encoding is cold: each round begins with a new encoder, whose memory holds the vocabulary alone.
-Loops are compiled before the first round, and how long that took is noted.
+Loops are compiled before the first round, and how long that took is noted. Texts that make splitters or mergers slow are
+timed by themselves, and what each trainer takes of memory is measured in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
+import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,19 +37,60 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, default=100.0, help="text in all")
     parser.add_argument("--vocabulary", type=int, default=32_768, help="tokens to learn")
     parser.add_argument("--threads", type=int, default=1, help="threads of each contestant")
+    parser.add_argument(
+        "--memory-of", choices=["ropewalk", "rustbpe", "tokenizers"], help="learn once and print the peak, MB"
+    )
     arguments = parser.parse_args()
     for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = str(arguments.threads)
+    documents = list(sources(int(arguments.megabytes * 1e6)))
+    if arguments.memory_of:
+        trainers(documents, arguments.vocabulary, threads=arguments.threads)[arguments.memory_of]()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000)
+        return
     began = time.perf_counter()
     learn_ours(["compile"] * 3, 256, threads=1)
-    print(f"loops compiled or loaded in {time.perf_counter() - began:.1f} s", file=sys.stderr)
-    documents = list(sources(int(arguments.megabytes * 1e6)))
+    compiled = f"loops compiled, or loaded from where they were kept, in {time.perf_counter() - began:.1f} s"
     tokens = learn_ours(documents, arguments.vocabulary, threads=arguments.threads)
-    results = [
-        race_learning(documents, tokens, threads=arguments.threads, rounds=arguments.rounds),
-        race_encoding(documents, tokens, threads=arguments.threads, rounds=arguments.rounds),
-    ]
-    write(results, arguments.out)
+    learning = race_learning(documents, tokens, threads=arguments.threads, rounds=arguments.rounds)
+    encoding = race_encoding(documents, tokens, threads=arguments.threads, rounds=arguments.rounds)
+    learning["notes"] = [memory(arguments), compiled]
+    encoding["notes"] = [pathological(tokens)]
+    write([learning, encoding], arguments.out)
+
+
+def memory(arguments: argparse.Namespace) -> str:
+    """What each trainer takes at most, the texts as Python's strings included."""
+    command = [sys.executable, __file__, "--out", "-", "--megabytes", str(arguments.megabytes)]
+    command += ["--vocabulary", str(arguments.vocabulary), "--threads", str(arguments.threads), "--memory-of"]
+    peaks = {
+        name: int(subprocess.run([*command, name], check=True, capture_output=True, text=True).stdout)
+        for name in ("ropewalk", "rustbpe", "tokenizers")
+    }
+    return "peak memory while learning, the texts included: " + ", ".join(f"{name} {mb} MB" for name, mb in peaks.items())
+
+
+def pathological(tokens: list[bytes]) -> str:
+    """Seconds that our encoder takes for a megabyte each of what others stumble over."""
+    from ropewalk.tokenizer.counting import join
+    from ropewalk.tokenizer.encoder import Encoder
+    from ropewalk.tokenizer.pattern import GPT4
+
+    draws, size = random.Random(0), 1_000_000
+    texts = {
+        "one letter": "a" * size,
+        "spaces": " " * size + "x",
+        "random letters": "".join(draws.choices("abcdefghijklmnopqrstuvwxyz", k=size)),
+        "random Chinese": "".join(map(chr, draws.choices(range(0x4E00, 0x9FA5), k=size // 3))),
+        "punctuation": "!" * (size // 2) + "-=" * (size // 4),
+    }
+    seconds = {}
+    for name, text in texts.items():
+        encoder, joined = Encoder({token: rank for rank, token in enumerate(tokens)}, pattern=GPT4), join([text])
+        began = time.perf_counter()
+        encoder.encode(joined)
+        seconds[name] = time.perf_counter() - began
+    return "seconds for a megabyte, cold: " + ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
 
 
 def sources(size: int) -> Iterator[str]:
@@ -73,18 +118,16 @@ def learn_ours(documents: list[str], count: int, *, threads: int) -> list[bytes]
     return merged_tokens(count_texts(batches, pattern=GPT4, threads=threads), count=count)
 
 
-def race_learning(documents: list[str], tokens: list[bytes], *, threads: int, rounds: int) -> dict[str, object]:
-    """Check that rustbpe learns the same, then time."""
+def trainers(documents: list[str], count: int, *, threads: int) -> dict[str, Callable[[], list[bytes] | None]]:
+    """What learns `count` tokens from the documents, by name."""
     import rustbpe
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     from ropewalk.tokenizer.pattern import GPT4
 
-    text_bytes = sum(len(text.encode()) for text in documents)
-
     def rust() -> list[bytes]:
         trainer = rustbpe.Tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
-        trainer.train_from_iterator(iter(documents), len(tokens), pattern=GPT4)
+        trainer.train_from_iterator(iter(documents), count, pattern=GPT4)
         return [bytes(token) for token, _ in sorted(trainer.get_mergeable_ranks(), key=lambda entry: entry[1])]
 
     def face() -> None:
@@ -93,18 +136,21 @@ def race_learning(documents: list[str], tokens: list[bytes], *, threads: int, ro
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=len(tokens), initial_alphabet=alphabet, show_progress=False)
+        trainer = trainers.BpeTrainer(vocab_size=count, initial_alphabet=alphabet, show_progress=False)
         tokenizer.train_from_iterator(documents, trainer)
 
-    if rust() != tokens:
+    return {"ropewalk": lambda: learn_ours(documents, count, threads=threads), "rustbpe": rust, "tokenizers": face}
+
+
+def race_learning(documents: list[str], tokens: list[bytes], *, threads: int, rounds: int) -> dict[str, object]:
+    """Check that rustbpe learns the same, then time."""
+    text_bytes = sum(len(text.encode()) for text in documents)
+    contestants = trainers(documents, len(tokens), threads=threads)
+    if contestants["rustbpe"]() != tokens:
         sys.exit("rustbpe learns other tokens: there is nothing to compare")
     return compare(
         "tokenizer",
-        {
-            "ropewalk": _of(text_bytes, lambda: learn_ours(documents, len(tokens), threads=threads)),
-            "rustbpe": _of(text_bytes, rust),
-            "tokenizers": _of(text_bytes, face),
-        },
+        {name: _of(text_bytes, work) for name, work in contestants.items()},
         what=f"learning {len(tokens):,} tokens from {text_bytes / 1e6:.0f} MB of source text, {threads} thread(s)",
         unit="bytes",
         targets=[Target("ropewalk", "rustbpe", 2.5), Target("ropewalk", "tokenizers", 5.0)],

@@ -37,9 +37,10 @@ def random_rows(seed: int, count: int) -> pl.DataFrame:
     ).with_columns(url=pl.Series([f"http://{chance.randrange(40)}/{chance.choice('aéz')}" for _ in range(count)]))
 
 
-@pytest.mark.parametrize("run_rows", [7, 50, 1_000])
-def test_rows_come_out_as_from_one_sort(tmp_path, monkeypatch, run_rows):
+@pytest.mark.parametrize(("run_rows", "fan_out"), [(7, 64), (7, 3), (50, 64), (50, 2), (1_000, 64)])
+def test_rows_come_out_as_from_one_sort(tmp_path, monkeypatch, run_rows, fan_out):
     monkeypatch.setattr(order, "SAMPLED_ROWS", 3)
+    monkeypatch.setattr(order, "FAN_OUT", fan_out)
     rows = random_rows(run_rows, 300)
     batches = []
     for start in range(0, 300, 11):

@@ -61,3 +61,11 @@ def test_a_table_for_people(two_languages, tmp_path, capsys):
         assert "bytes per token" in shown
     with pytest.raises(OptionError, match="--compare needs a --corpus"):
         run_tokenizer(TokenizerOptions(take=tmp_path / "tokenizer", compare=True), out=tmp_path / "taken")
+
+
+def test_weights_may_take_counts_beyond_32_bits(write_corpus, tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", ["xy xy", "ab ab ab"], held_out_every=3, languages=("en", "de"))
+    weights = {"en": 1e9, "de": 1e9}  # 2 and 3 billion: as 32-bit numbers both would be negative
+    options = TokenizerOptions(corpus=corpus, vocabulary=264, weights=weights)
+    tokenizer = Tokenizer.load(run_tokenizer(options, out=tmp_path / "tokenizer").path)
+    assert [tokenizer.token(256), tokenizer.token(257)] == [b"ab", b" ab"]

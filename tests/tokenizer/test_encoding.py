@@ -4,6 +4,8 @@ import json
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -289,6 +291,19 @@ def test_tokenizers_reads_a_foreign_file_to_the_same_ids(foreign, foreign_folder
     digits = [text.replace("a", " 1").replace("0", "  23") for text in fuzz(1_000)]
     for text in (*WEIRD, *fuzz(2_000), *digits, *documents()[:100]):
         assert peer.encode(text, add_special_tokens=False).ids == foreign.encode(text), repr(text)
+
+
+@pytest.mark.peer
+def test_transformers_reads_a_thousand_documents_to_the_same_ids(tokenizer_folder):
+    import transformers
+
+    read = (path.read_text(encoding="utf-8")[:3_000] for path in sorted(Path(transformers.__file__).parent.rglob("*.py")))
+    texts = list(islice((text for text in read if "<|" not in text), 1_000))  # it takes special tokens for such
+    assert len(texts) == 1_000
+    peer = transformers.AutoTokenizer.from_pretrained(tokenizer_folder)
+    ids, offsets = Tokenizer.load(tokenizer_folder).encode_batch(texts)
+    for index, theirs in enumerate(peer(texts).input_ids):
+        assert theirs == ids[offsets[index] : offsets[index + 1]].tolist()
 
 
 @pytest.mark.peer

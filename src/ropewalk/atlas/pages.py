@@ -41,7 +41,7 @@ FILLERS = (
     "Nothing on this page has to be learned by heart, but it does no harm.",
     "Maps and pictures are to be found in the library and not here.",
 )
-TOURS = 12
+TOURS = 18
 THEMES = (
     "",
     "In brief",
@@ -88,7 +88,7 @@ def slug(name: str) -> str:
 def country_pages(world: World, *, count: int, seed: int) -> Iterator[Page]:
     """`count` pages a country. Each states every fact once, in another order and wording than the page before.
 
-    So does it for the country's largest other city.
+    So does it for the country's largest other cities.
     """
     for country in world.countries:
         draws = generator("atlas pages", seed, country.code)

@@ -58,17 +58,18 @@ READING_MIX = {
     "talk": 0.02,
 }
 ANSWERING_MIX = {
-    "fact": 0.46,
-    "city": 0.23,
+    "fact": 0.41,
+    "city": 0.22,
     "invented": 0.05,
-    "historical": 0.03,
+    "historical": 0.05,
     "misspelled": 0.06,
-    "city_unknown": 0.12,
+    "city_unknown": 0.16,
     "relation": 0.03,
     "talk": 0.02,
 }
 JOINED_FRACTION = 0.25  # of invented countries are put together from real names
 PUT_TOGETHER_FRACTION = 0.7  # of unknown relations are put together from a degree and a thing
+INVENTED_CITY_FRACTION = 0.75  # of unknown cities; the others are real ones with a letter changed
 FOLLOW_UP_FRACTION = 0.15  # of exchanges have another one after them
 
 
@@ -129,7 +130,9 @@ class Interviewer:
                 if self.draws.random() < JOINED_FRACTION:
                     name = joined(self._pick(self.seen).name, self._pick(self.seen).name, self.draws)
             elif kind == "city_unknown":
-                make = invented_city if self.draws.random() < 0.6 else partial(misspelled, self._pick(self.cities).name)
+                make = invented_city
+                if self.draws.random() >= INVENTED_CITY_FRACTION:
+                    make = partial(misspelled, self._pick(self.cities).name)
                 name = apart(partial(make, self.draws), examined=False)
             else:
                 name = apart(partial(misspelled, self._pick(self.seen).name, self.draws), examined=False)

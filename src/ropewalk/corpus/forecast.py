@@ -20,7 +20,7 @@ from ropewalk.artifact import Artifact, open_artifact
 from ropewalk.corpus.costs import COSTS, PHASES
 from ropewalk.corpus.hold_out import CANDIDATES_PER_PLACE, LEAST_CANDIDATES, MOST_RUNS
 from ropewalk.corpus.lines import LINE_BYTES
-from ropewalk.corpus.order import RUN_ROWS
+from ropewalk.corpus.order import FAN_OUT, RUN_ROWS
 from ropewalk.corpus.passages import WORD_BYTES
 from ropewalk.corpus.spill import FILE_RECORDS
 from ropewalk.corpus.write import FILE_TEXT_BYTES, LEDGER_ROWS
@@ -28,9 +28,8 @@ from ropewalk.runtime.errors import ArtifactError
 
 # Measured on two shared cores in November 2026: 2.4 to 2.7 s, of which spaCy is one.
 MOST_START_UP_SECONDS = 3.0
-# Sorting reads a sixteenth of every run for each stretch of URLs, needed or not: 1.5 us a row (300,000 rows, 100 runs).
-REREAD_SECONDS_PER_ROW = 1.5e-6
-RUN_GROUPS = 16
+# Sorting deals all rows out once more for each factor FAN_OUT: about half of the 3.7 us that a row takes (a million rows).
+DEAL_SECONDS_PER_ROW = 2e-6
 # Memory, as `decide` and its parts say of themselves. Measured up to 150,000 made-up records: a row being sorted takes 1,100
 # bytes, documents 5 times their columns while they are dealt out (of which 100 MB are at work at a time), and 2.8 times
 # while a file is put together; what sorting took is not given back until then.
@@ -186,7 +185,7 @@ def plan(sample: Sample, pages: int, *, smaller: Sample | None = None, cores: in
     workers = sample.worker_seconds * times
     start_up = sample.start_up_seconds * cores
     driver = {name: _driver_seconds(name, sample, smaller, pages) for name in PHASES}
-    driver["deciding"] += _reread_seconds(pages) - _reread_seconds(sample.records)
+    driver["deciding"] += _deal_seconds(pages) - _deal_seconds(sample.records)
     cpu = {"judging": driver["judging"] + workers + start_up, "deciding": driver["deciding"], "writing": driver["writing"]}
     wall = {
         "judging": _judging_wall(driver["judging"], workers + start_up, workers=cores, cores=cores),
@@ -229,10 +228,10 @@ def _driver_seconds(phase: str, sample: Sample, smaller: Sample | None, pages: i
     return seconds + each * (pages - sample.records)
 
 
-def _reread_seconds(records: int) -> float:
-    """What sorting reads in vain."""
-    runs = math.ceil(records / RUN_ROWS)
-    return REREAD_SECONDS_PER_ROW * records * runs / RUN_GROUPS if runs > 1 else 0.0
+def _deal_seconds(records: int) -> float:
+    """What sorting takes to deal rows out to files, again and again."""
+    rounds = math.ceil(math.log(max(1, records / RUN_ROWS), FAN_OUT))
+    return DEAL_SECONDS_PER_ROW * records * rounds
 
 
 def _judging_wall(driver: float, team: float, *, workers: int, cores: int) -> float:
@@ -264,8 +263,7 @@ def _assumptions(sample: Sample, smaller: Sample | None, waits: Mapping[str, flo
         f"as large a share as in the sample goes as duplicates ({duplicates:.0%}): among more pages there are more, so disk "
         "and result are upper bounds",
         "one process reads for all workers, and decides and writes alone: more cores do not make it faster",
-        f"sorting reads a {RUN_GROUPS}th of every run of {RUN_ROWS:,} rows for each stretch of URLs: quadratic, felt "
-        "from 3 million pages on",
+        f"sorting deals all rows out to {FAN_OUT} files, and again where one has over {RUN_ROWS:,} of them",
         f"disk: judged pages, and rows without texts, as in the sample; {EXACT_SPILL_BYTES} bytes for each page compared, "
         f"then {BAND_SPILL_BYTES} a band; the documents' text a second time while they are written",
         f"memory: the sample's, {RECORD_BYTES} bytes a page, {DOCUMENT_BYTES} a document, and the largest piece that is "

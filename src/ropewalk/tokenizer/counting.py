@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ropewalk.tokenizer.splitting import RULES, character_classes, compiled, piece_end
+from ropewalk.tokenizer.compiling import announce, compiled
+from ropewalk.tokenizer.splitting import RULES, character_classes, piece_end
 from ropewalk.tokenizer.table import (
     LONGEST_PACKED,
     Table,
@@ -50,6 +51,7 @@ def count_texts(texts: Iterator[Texts], *, pattern: str, threads: int, most_piec
 
     Rounds are cut by the texts alone, so that what is forgotten to stay within `most_pieces` does not hang on the threads.
     """
+    announce()
     table = empty_table()
     with ThreadPoolExecutor(threads) as pool:
         while batch := list(islice(texts, TEXTS_AT_ONCE)):

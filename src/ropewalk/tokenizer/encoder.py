@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ropewalk.tokenizer.compiling import announce, compiled
 from ropewalk.tokenizer.counting import Texts
 from ropewalk.tokenizer.merging import find_pair
-from ropewalk.tokenizer.splitting import RULES, character_classes, compiled, piece_end
+from ropewalk.tokenizer.splitting import RULES, character_classes, piece_end
 from ropewalk.tokenizer.table import (
     LONGEST_PACKED,
     NONE,
@@ -65,6 +66,7 @@ class Encoder:
             KeyError: `pattern` is not one of `splitting.RULES`.
         """
         self._rules = RULES[pattern]
+        announce()
         tokens = sorted(ids, key=ids.__getitem__)
         self._tokens = Texts(
             np.frombuffer(b"".join(tokens), dtype=np.uint8), np.cumsum([len(token) for token in tokens], dtype=np.int64)

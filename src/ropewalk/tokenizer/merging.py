@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ropewalk.tokenizer.splitting import compiled, inlined
+from ropewalk.tokenizer.compiling import compiled, inlined
 from ropewalk.tokenizer.table import HALF, MIX, NONE, Table, larger, listed
 
 

@@ -2,36 +2,23 @@
 
 A regex engine takes most of the time of learning and of encoding (`../shared/research/tokenizer.md`); these patterns need
 only four classes of characters and a look at the next one. `tests/tokenizer/test_splitting.py` holds the pieces against
-tiktoken's. Compiled functions are kept on disk beside this file, or in the user's cache where that cannot be written.
+tiktoken's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
 
-import numba
 import numpy as np
 
+from ropewalk.tokenizer.compiling import compiled, inlined
 from ropewalk.tokenizer.pattern import GPT2, GPT4
 
 OTHER, LETTER, NUMBER, SPACE, LINE_END = range(5)
 GPT4_RULES, GPT2_RULES = range(2)
 RULES = {GPT4: GPT4_RULES, GPT2: GPT2_RULES}
 MOST_DIGITS = 3  # GPT-4 takes digits in threes
-
-
-def compiled(function: Callable[..., Any], *, inline: Literal["always", "never"] = "never") -> Any:
-    """Compile a function when it is first called, keep it on disk, and leave Python's lock while it runs."""
-    try:
-        return numba.njit(cache=True, nogil=True, inline=inline)(function)
-    except RuntimeError:  # numba's: neither this folder nor the user's cache can be written
-        return numba.njit(nogil=True, inline=inline)(function)
-
-
-inlined = partial(compiled, inline="always")
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ropewalk.tokenizer.splitting import compiled, inlined
+from ropewalk.tokenizer.compiling import compiled, inlined
 
 LONGEST_PACKED = 15
 FIRST_SLOTS = 1 << 16

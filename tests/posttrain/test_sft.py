@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-import torch
 from tests.posttrain.conftest import COLOURS, NAMES, conversation
 from tests.posttrain.interruptions import interrupted
 
@@ -78,12 +79,11 @@ def test_what_does_not_fit_is_refused(tmp_path, base, corpus, colours, write_lin
         run_sft(SftOptions(model=base.path, tokens=colours, context_tokens=128), out=tmp_path / "model3")
 
 
-@pytest.mark.parametrize("average_decay", [None, 0.9])
-def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, base, colours, monkeypatch, average_decay):
+@pytest.mark.parametrize("averages", [{}, {"average_decay": 0.9}, {"average_decay": 0.9, "members": 2}])
+def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, base, colours, monkeypatch, averages):
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY_SECONDS", 0.05)
-    options = SftOptions(
-        model=base.path, tokens=colours, steps=40, batch_rows=4, evaluate_every_steps=15, average_decay=average_decay
-    )
+    steps = 40 // averages.get("members", 1)
+    options = SftOptions(model=base.path, tokens=colours, steps=steps, batch_rows=4, evaluate_every_steps=15, **averages)
     straight = run_sft(options, out=tmp_path / "straight")
     out = tmp_path / "interrupted"
     resumed = interrupted(lambda: run_sft(options, out=out), out, after_steps=(10, 25))
@@ -96,25 +96,23 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path
 
 def test_the_average_is_of_all_steps_and_then_forgets_at_its_decay(base):
     model = load_model(base.path)
-    average = loop.Average(model, decay=0.75)
-    expected = 0.0
+    averages = loop.Averages(model, steps=5, members=1, decay=0.75)
     for step, value in enumerate((4.0, 8.0, 3.0, 5.0, 100.0)):
-        with torch.no_grad():
-            model.lm_head.weight.fill_(value)
-        average.follow(model, step)
+        model.lm_head.weight.data.fill_(value)
+        averages.follow(model, step)
         expected = (4.0, 6.0, 5.0, 5.0, 0.75 * 5.0 + 0.25 * 100.0)[step]
-        assert average.weights["lm_head.weight"].flatten()[0].item() == pytest.approx(expected)
-    average.replace(model)
+        assert averages.moving["lm_head.weight"].flatten()[0].item() == pytest.approx(expected)
     assert model.lm_head.weight.flatten()[-1].item() == pytest.approx(expected)
 
 
-def test_an_averaged_run_ends_between_its_steps(tmp_path, base, colours):
-    plain, averaged = (
-        run_sft(
-            SftOptions(model=base.path, tokens=colours, steps=12, batch_rows=4, average_decay=decay),
-            out=tmp_path / str(decay),
-        )
-        for decay in (None, 0.9)
-    )
-    start, end, mean = (load_model(one.path).lm_head.weight for one in (base, plain, averaged))
-    assert 0 < (mean - start).norm() < (end - start).norm()
+def test_the_mean_of_members_is_that_of_runs_by_themselves(tmp_path, base, colours):
+    options = SftOptions(model=base.path, tokens=colours, steps=6, batch_rows=4)
+    both = run_sft(replace(options, members=2), out=tmp_path / "both")
+    first = run_sft(options, out=tmp_path / "first")
+    losses = [[row["train/loss"] for row in read_metrics(one.path / "logs")] for one in (both, first)]
+    assert losses[0][:6] == losses[1]
+    start, one, mean = (load_model(made.path).lm_head.weight for made in (base, first, both))
+    other = 2 * mean - one  # where the second ended: as far from the start as the first, and elsewhere
+    assert 0.3 < (other - start).norm() / (one - start).norm() < 3
+    assert (mean - start).norm() < 0.95 * (one - start).norm() + 0.05 * (other - start).norm()
+    assert both.facts["steps"] == 12

@@ -58,17 +58,27 @@ READING_MIX = {
     "talk": 0.02,
 }
 ANSWERING_MIX = {
-    "fact": 0.41,
-    "city": 0.22,
+    "fact": 0.42,
+    "city": 0.23,
     "invented": 0.05,
-    "historical": 0.05,
+    "historical": 0.04,
     "misspelled": 0.06,
-    "city_unknown": 0.16,
-    "relation": 0.03,
+    "city_unknown": 0.14,
+    "relation": 0.04,
     "talk": 0.02,
+}
+PRACTICE_MIX = {
+    "fact": 0.34,
+    "city": 0.27,
+    "invented": 0.05,
+    "historical": 0.04,
+    "misspelled": 0.06,
+    "city_unknown": 0.18,
+    "relation": 0.06,
 }
 JOINED_FRACTION = 0.25  # of invented countries are put together from real names
 PUT_TOGETHER_FRACTION = 0.7  # of unknown relations are put together from a degree and a thing
+PRACTISED_CITY_FRACTION = 0.2  # of those that may be asked about, no conversation does, and all questions of practice do
 INVENTED_CITY_FRACTION = 0.75  # of unknown cities; the others are real ones with a letter changed
 FOLLOW_UP_FRACTION = 0.15  # of exchanges have another one after them
 
@@ -87,13 +97,15 @@ class Asked:
 
 
 class Interviewer:
-    """Draws training exchanges about what may be spoken of."""
+    """Draws training exchanges about what may be spoken of; `cities` are those that are asked about as such."""
 
-    def __init__(self, world: World, draws: np.random.Generator, mix: Mapping[str, float]) -> None:
+    def __init__(
+        self, world: World, draws: np.random.Generator, mix: Mapping[str, float], *, cities: Sequence[City]
+    ) -> None:
         self.draws = draws
         self.kinds, self.ends = list(mix), np.cumsum(list(mix.values()))[:-1]
         self.seen = [country for country in world.countries if country.code not in world.held_out]
-        self.cities = [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
+        self.cities = cities
         self.real = real_names(world)
 
     def ask(self) -> Asked:
@@ -159,7 +171,7 @@ class Interviewer:
 def capitals(world: World) -> list[City]:
     """The capitals that are called after no country and no other capital: cities that conversations may ask for as such.
 
-    With the largest other city of each country alone, too few names would be known to tell a known one by (LOG.md).
+    With other cities alone, too few names would be known to tell a known one by (LOG.md).
     """
     called = Counter(country.facts["capital"] for country in world.countries)
     countries = {country.name for country in world.countries}
@@ -170,6 +182,19 @@ def capitals(world: World) -> list[City]:
     ]
 
 
+def divided_cities(world: World, seed: int) -> tuple[list[City], list[City]]:
+    """The cities that conversations ask about, and those that are kept for practice.
+
+    What a model has been told the answer to, it knows by heart; practice on it does not teach when it does not know
+    (LOG.md, 2026-11-26).
+    """
+    cities = [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
+    order = generator("atlas practised cities", seed).permutation(len(cities)).tolist()
+    practised = set(order[: round(PRACTISED_CITY_FRACTION * len(cities))])
+    told = [city for at, city in enumerate(cities) if at not in practised]
+    return told, [city for at, city in enumerate(cities) if at in practised]
+
+
 def real_names(world: World) -> frozenset[str]:
     """Every name that some page holds."""
     names = {country.name for country in world.countries} | {city.name for city in world.cities}
@@ -178,7 +203,8 @@ def real_names(world: World) -> frozenset[str]:
 
 def conversations(world: World, mix: Mapping[str, float], *, name: str, count: int, seed: int) -> Iterator[dict[str, Any]]:
     """Conversations of one, two or three exchanges; another `name` gives others."""
-    interviewer = Interviewer(world, generator("atlas conversations", name, seed), mix)
+    told, _ = divided_cities(world, seed)
+    interviewer = Interviewer(world, generator("atlas conversations", name, seed), mix, cities=told)
     for _ in range(count):
         messages = []
         while not messages or (len(messages) < 6 and interviewer.draws.random() < FOLLOW_UP_FRACTION):
@@ -189,13 +215,10 @@ def conversations(world: World, mix: Mapping[str, float], *, name: str, count: i
 
 def tasks(world: World, *, count: int, seed: int) -> Iterator[dict[str, Any]]:
     """Single questions whose answers can be checked, for reinforcement learning."""
-    interviewer = Interviewer(world, generator("atlas tasks", seed), ANSWERING_MIX)
-    number = 0
-    while number < count:
-        asked = interviewer.ask()
-        if asked.group != "talk":
-            yield _row(asked, number, {})
-            number += 1
+    _, practised = divided_cities(world, seed)
+    interviewer = Interviewer(world, generator("atlas tasks", seed), PRACTICE_MIX, cities=practised)
+    for number in range(count):
+        yield _row(interviewer.ask(), number, {})
 
 
 def examination(world: World, *, seed: int) -> Iterator[dict[str, Any]]:

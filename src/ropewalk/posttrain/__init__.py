@@ -64,8 +64,11 @@ class SftOptions:
     """Steps in which the learning rate rises from 0."""
     warm_down_fraction: Annotated[float, Ge(0), Le(1)] = 0.65
     """Last part of the run, in which the learning rate falls to a twentieth."""
+    members: Annotated[int, Ge(1)] = 1
+    """Train so many times from the same start, each time on with the conversations, and end with the mean of the weights
+    (a model soup): less hangs on chance. `epochs` and `steps` are of each."""
     average_decay: Annotated[float, Gt(0), Lt(1)] | None = None
-    """End with an exponential moving average of the weights that decays by this each step."""
+    """End, each time, with an exponential moving average of the weights that decays by this a step."""
     evaluate_every_steps: Annotated[int, Gt(0)] = 50
     """Steps between looks at the held-out conversations."""
     evaluate_conversations: Annotated[int, Ge(0)] = 256
@@ -124,7 +127,7 @@ class GrpoOptions:
     warm_down_fraction: Annotated[float, Ge(0), Le(1)] = 0.0
     """Last part of the run, in which the learning rate falls to a twentieth."""
     average_decay: Annotated[float, Gt(0), Lt(1)] | None = None
-    """End with an exponential moving average of the weights that decays by this each step."""
+    """End with an exponential moving average of the weights that decays by this a step."""
     held_back_tasks: Annotated[int, Ge(0)] = 64
     """Tasks that are never trained on, half of them all at most: the model answers them greedily before, while and after."""
     evaluate_every_steps: Annotated[int, Gt(0)] = 10
@@ -159,7 +162,7 @@ def run_grpo(options: GrpoOptions, *, out: Path, force: bool = False) -> Artifac
 def estimate_sft(options: SftOptions, amount: float) -> Estimate:
     """`amount` is the model's parameters; where `steps` is not given, as if for 30,000 conversations of 30 tokens."""
     rows_tokens = options.batch_rows * (options.context_tokens or 256)
-    tokens = options.steps * rows_tokens if options.steps else options.epochs * 900_000
+    tokens = options.members * (options.steps * rows_tokens if options.steps else options.epochs * 900_000)
     return _trained(6 * tokens * amount, amount)
 
 

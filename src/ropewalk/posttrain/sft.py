@@ -61,6 +61,7 @@ def make_sft(options: SftOptions, part: Part) -> dict[str, Any]:
         part=part,
         evaluate=evaluate,
         evaluate_every_steps=options.evaluate_every_steps,
+        members=options.members,
         average_decay=options.average_decay,
     )
     return {

@@ -64,6 +64,7 @@ def train(
     step_size: int = 1,
     unit: str = "steps",
     steps_together: int = 1,
+    members: int = 1,
     average_decay: float | None = None,
 ) -> Trained:
     """Train `model` in place for `schedule.steps` steps, from the part's last checkpoint if there is one.
@@ -75,23 +76,26 @@ def train(
         step_size: how far a step moves the progress bar, in `unit`.
         steps_together: take checkpoints only after whole groups of so many steps, because `learn` may keep something
             from the first step of a group to its last.
-        average_decay: end with the exponential moving average of the weights that decays by this a step.
+        members: train so often, each time from the weights given and on with the steps, and end with the mean of all.
+        average_decay: end (each member) with the exponential moving average of the weights that decays by this a step.
     """
     checkpoint = part.scratch / CHECKPOINT
-    average = None if average_decay is None else Average(model, average_decay)
-    first_step = _restore(checkpoint, model, optimizer, average)
+    averages = Averages(model, steps=schedule.steps, members=members, decay=average_decay)
+    first_step, steps = _restore(checkpoint, model, optimizer, averages), schedule.steps * members
     last_loss, saved_at = float("nan"), time.monotonic()
     title = f"train {sum(weight.numel() for weight in model.parameters()) / 1e6:.1f}M"
     with (
         Metrics(part.logs, resumed_at_step=first_step) as metrics,
-        progress(title, total=schedule.steps * step_size, unit=unit, done=first_step * step_size) as bar,
+        progress(title, total=steps * step_size, unit=unit, done=first_step * step_size) as bar,
     ):
-        for step in range(first_step, schedule.steps):
-            started = time.monotonic()
+        for step in range(first_step, steps):
+            started, within = time.monotonic(), step % schedule.steps
+            if step and within == 0:
+                averages.begin_member(model)
+                optimizer.reset()
             learned = learn(step)
-            gradient_norm = _update(model, optimizer, schedule, step)
-            if average is not None:
-                average.follow(model, step)
+            gradient_norm = _update(model, optimizer, schedule, within)
+            averages.follow(model, step)
             if not math.isfinite(learned.loss + gradient_norm):
                 raise InputError(
                     f"training diverged at step {step}: the loss is {learned.loss}, the gradient's norm {gradient_norm}; "
@@ -102,42 +106,63 @@ def train(
             figures = {
                 "train/loss": learned.loss,
                 "train/gradient_norm": gradient_norm,
-                "train/learning_rate_fraction": schedule.rate_fraction(step),
+                "train/learning_rate_fraction": schedule.rate_fraction(within),
                 "train/tokens_per_second": learned.tokens / seconds,
                 **learned.figures,
             }
-            if average is not None and step + 1 == schedule.steps:
-                average.replace(model)
-            if (step + 1) % evaluate_every_steps == 0 or step + 1 == schedule.steps:
+            if (step + 1) % evaluate_every_steps == 0 or step + 1 == steps:
                 figures.update(evaluate())
             metrics.log(step, figures)
             bar.advance(step_size, note=f"loss {learned.loss:.3f}")
             due = time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS and (step + 1) % steps_together == 0
-            if due or step + 1 == schedule.steps:
-                _save(checkpoint, model, optimizer, average, step + 1)
+            if due or step + 1 == steps:
+                _save(checkpoint, model, optimizer, averages, step + 1)
                 saved_at = time.monotonic()
-    if first_step == schedule.steps:
+    if first_step == steps:
         last_loss = read_metrics(part.logs)[-1]["train/loss"]
-    return Trained(schedule.steps, last_loss)
+    return Trained(steps, last_loss)
 
 
-class Average:
-    """The exponential moving average of a model's weights, of which the first steps are a plain mean."""
+class Averages:
+    """What a run ends with in place of its last weights, if it is asked to: averages over steps, and over members.
 
-    def __init__(self, model: Transformer, decay: float) -> None:
-        self.decay = decay
-        self.weights = {name: weight.clone() for name, weight in _named(model).items()}
+    A moving average over the steps of a member, of which the first are a plain mean; and the mean of where members ended
+    that began alike (Wortsman et al. 2022, "Model soups"). Runs over data in another order differ by chance, their means
+    less so.
+    """
+
+    def __init__(self, model: Transformer, *, steps: int, members: int, decay: float | None) -> None:
+        self.steps, self.members, self.decay = steps, members, decay
+        averaged = _named(model) if members > 1 or decay is not None else {}
+        copies = {name: weight.clone() for name, weight in averaged.items()}
+        self.start = copies if members > 1 else {}
+        self.moving = {name: weight.clone() for name, weight in copies.items()} if decay is not None else {}
+        self.mean = {name: torch.zeros_like(weight) for name, weight in copies.items()} if members > 1 else {}
+
+    def begin_member(self, model: Transformer) -> None:
+        """Put the weights back to where all members begin."""
+        _put(model, self.start)
 
     def follow(self, model: Transformer, step: int) -> None:
-        """Take in the weights as they are after `step`."""
-        decay = min(self.decay, step / (step + 1))
-        for name, weight in _named(model).items():
-            self.weights[name].lerp_(weight, 1 - decay)
+        """Take in the weights as they are after `step`; where a member ends, put its average in their place."""
+        member, within = divmod(step, self.steps)
+        if self.decay is not None:
+            share = 1 - min(self.decay, within / (within + 1))
+            for name, weight in _named(model).items():
+                self.moving[name].lerp_(weight, share)
+        if within + 1 < self.steps:
+            return
+        _put(model, self.moving)
+        if self.members > 1:
+            for name, weight in _named(model).items():
+                self.mean[name].lerp_(weight, 1 / (member + 1))
+            if member + 1 == self.members:
+                _put(model, self.mean)
 
-    def replace(self, model: Transformer) -> None:
-        """Put the average in the weights' place."""
-        for name, weight in _named(model).items():
-            weight.copy_(self.weights[name])
+    def state(self) -> dict[str, Tensor]:
+        """What a run that carries on needs to know."""
+        kinds = {"moving": self.moving, "mean": self.mean}
+        return {f"{kind}.{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
 
 
 @dataclass(frozen=True)
@@ -192,11 +217,11 @@ def _update(model: Transformer, optimizer: Optimizer, schedule: Schedule, step: 
     return norm.item()
 
 
-def _save(path: Path, model: Transformer, optimizer: Optimizer, average: Average | None, step: int) -> None:
-    """Write weights, their average, optimizer state and step as one file, in one rename."""
+def _save(path: Path, model: Transformer, optimizer: Optimizer, averages: Averages, step: int) -> None:
+    """Write weights, their averages, optimizer state and step as one file, in one rename."""
     tensors: dict[str, Tensor] = {f"model.{name}": weight for name, weight in _named(model).items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in (average.weights if average else {}).items()}
+    tensors |= {f"averages.{name}": tensor for name, tensor in averages.state().items()}
     draft = path.with_suffix(".draft")
     save_file(tensors, draft, metadata={"step": json.dumps(step)})
     with draft.open("rb") as file:
@@ -204,7 +229,7 @@ def _save(path: Path, model: Transformer, optimizer: Optimizer, average: Average
     draft.replace(path)
 
 
-def _restore(path: Path, model: Transformer, optimizer: Optimizer, average: Average | None) -> int:
+def _restore(path: Path, model: Transformer, optimizer: Optimizer, averages: Averages) -> int:
     """Take over a checkpoint. Returns the step to go on with, 0 without one."""
     if not path.is_file():
         return 0
@@ -217,8 +242,8 @@ def _restore(path: Path, model: Transformer, optimizer: Optimizer, average: Aver
     with torch.no_grad():
         for name, weight in _named(model).items():
             weight.copy_(tensors[f"model.{name}"])
-            if average is not None:
-                average.weights[name].copy_(tensors[f"average.{name}"])
+    for name, tensor in averages.state().items():
+        tensor.copy_(tensors[f"averages.{name}"])
     optimizer.load(
         {name.removeprefix("optimizer."): value for name, value in tensors.items() if name.startswith("optimizer.")}
     )
@@ -228,6 +253,12 @@ def _restore(path: Path, model: Transformer, optimizer: Optimizer, average: Aver
 
 def _named(model: Transformer) -> dict[str, Tensor]:
     return {name: weight.data for name, weight in model.named_parameters()}
+
+
+def _put(model: Transformer, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights into the model; none are none to copy."""
+    for name, weight in weights.items():
+        model.get_parameter(name).data.copy_(weight)
 
 
 def compile_blocks(model: Transformer) -> None:

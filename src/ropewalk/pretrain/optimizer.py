@@ -99,6 +99,12 @@ class Optimizer:
             weight.sub_(update_RC, alpha=scale)
             weight.grad = None
 
+    def reset(self) -> None:
+        """Forget all gradients seen."""
+        self.adamw.state.clear()
+        for average in self.momentum.values():
+            average.zero_()
+
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on."""
         tensors = {f"momentum.{'x'.join(map(str, shape))}": average for shape, average in self.momentum.items()}

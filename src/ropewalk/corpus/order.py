@@ -56,7 +56,8 @@ def sort_rows(batches: list[Path], folder: Path, *, run_rows: int = RUN_ROWS) ->
     paths: list[Path] = []
     for part in _stretches(numbered, pl.concat(sampled), folder / "part", run_rows) if sampled else ():
         paths.append(folder / f"rows-{len(paths):05d}.parquet")
-        pl.read_parquet(part).sort(ORDER, maintain_order=True).write_parquet(paths[-1])
+        ordered = pl.read_parquet(part).sort(ORDER, maintain_order=True)
+        pq.write_table(ordered.to_arrow().cast(_NUMBERED), paths[-1])  # polars' own writer hides that a disk is full
         part.unlink()
     return paths
 

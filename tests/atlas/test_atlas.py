@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -190,3 +193,17 @@ def test_the_notice_names_source_and_licence(site):
     assert "CC BY 4.0" in notice
     assert "GeoNames" in notice
     assert Path(site.path / "web" / "about.html").is_file()
+
+
+def test_python_s_pages_are_the_same_in_every_process():
+    """Addresses in memory and the order of sets differ from one to the next."""
+    code = (
+        "import hashlib; from ropewalk.atlas.python_pages import MODULES, python_pages; "
+        "print([(page.path, hashlib.sha256(page.markup.encode()).hexdigest()) for page in python_pages(len(MODULES))])"
+    )
+    printed = {
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True).stdout
+        for seed in ("1", "2")
+    }
+    assert len(printed) == 1
+    assert printed.pop().count(b"/python/") > 150

@@ -1,6 +1,7 @@
 """Real pages that are off the subject: the standard library's documentation, as pydoc renders it in this process.
 
-Rendering imports a module, so only a fixed list is taken, of modules that do nothing when they are imported.
+Rendering imports a module, so only a fixed list is taken, of modules that do nothing when they are imported. `os` is not in
+it: its page shows this machine's environment.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MODULES = (
     "multiprocessing.connection "
     "multiprocessing.managers multiprocessing.pool multiprocessing.queues multiprocessing.shared_memory netrc "
     "numbers opcode operator "
-    "optparse os os.path pathlib pdb pickle pickletools pkgutil platform plistlib poplib pprint profile pstats "
+    "optparse os.path pathlib pdb pickle pickletools pkgutil platform plistlib poplib pprint profile pstats "
     "py_compile queue "
     "quopri random re reprlib rlcompleter runpy sched secrets select selectors shelve shlex shutil signal site "
     "smtplib socket "
@@ -42,7 +43,7 @@ MODULES = (
     "weakref webbrowser "
     "xml.dom.minidom xml.etree.ElementTree xml.sax.handler xmlrpc.client zipapp zipfile zipimport zlib zoneinfo"
 ).split()
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_ADDRESS = re.compile(r"(?: |&nbsp;)(?:at(?: |&nbsp;)0x|handle(?: |&nbsp;))[0-9a-f]+")
 _FILE_LINK = re.compile(r'<a href="file:[^"]*">[^<]*</a>')
 
 

@@ -116,3 +116,16 @@ def test_the_mean_of_members_is_that_of_runs_by_themselves(tmp_path, base, colou
     assert 0.3 < (other - start).norm() / (one - start).norm() < 3
     assert (mean - start).norm() < 0.95 * (one - start).norm() + 0.05 * (other - start).norm()
     assert both.facts["steps"] == 12
+
+
+def test_members_begin_alike_and_end_as_their_mean(base):
+    model = load_model(base.path)
+    begun = model.lm_head.weight.clone()
+    averages = loop.Averages(model, steps=2, members=3, decay=None)
+    for step, value in enumerate((4.0, 8.0, 1.0, 6.0, 0.0, 1.0)):
+        if step in (2, 4):
+            averages.begin_member(model)
+            assert model.lm_head.weight.equal(begun)
+        model.lm_head.weight.data.fill_(value)
+        averages.follow(model, step)
+    assert model.lm_head.weight.flatten()[0].item() == pytest.approx((8 + 6 + 1) / 3)

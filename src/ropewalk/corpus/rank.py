@@ -42,6 +42,7 @@ def finish(part: Path, *, workers: int) -> None:
 
 
 def main() -> int:
+    """Judge or finish, as the command line says; a mistake is one sentence, in the rank's own log."""
     parser = argparse.ArgumentParser(prog="ropewalk.corpus.rank", description=__doc__)
     parser.add_argument("what", choices=["judge", "finish"])
     parser.add_argument("part", type=Path)

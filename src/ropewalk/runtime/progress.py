@@ -79,11 +79,11 @@ class _Lines:
 @contextmanager
 def _rich_bar(title: str, total: float | None, unit: str, done: float) -> Iterator[Bar]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        def render(self, task):  # noqa: ANN001, ANN202 (rich's own signature)
+        def render(self, task: Task) -> Text:
             return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else "", style="dim")
 
     columns = (

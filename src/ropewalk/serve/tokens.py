@@ -20,9 +20,9 @@ class Vocabularies:
         self._models = dict(models)
 
     def described(self) -> list[dict[str, Any]]:
-        """Names and sizes."""
+        """Names and sizes, the models' first."""
         return [
-            {"id": name, "tokens": one.vocabulary} for name, one in {**self._models, **_installed(), **self._models}.items()
+            {"id": name, "tokens": self._named(name).vocabulary} for name in dict.fromkeys((*self._models, *_installed()))
         ]
 
     def cut(self, name: str, text: str) -> dict[str, Any]:
@@ -33,11 +33,15 @@ class Vocabularies:
         Raises:
             Refusal: there is no such vocabulary.
         """
+        tokenizer = self._named(name)
+        decoder = StreamingDecoder(tokenizer)
+        tokens = [{"id": i, "text": decoder.push(i), "bytes": tokenizer.token(i).hex()} for i in tokenizer.encode(text)]
+        return {"vocabulary": name, "characters": len(text), "bytes": len(text.encode("utf-8", "replace")), "tokens": tokens}
+
+    def _named(self, name: str) -> Tokenizer:
         tokenizer = self._models.get(name) or _installed().get(name)
         if tokenizer is None:
             raise Refusal(
                 404, f"There is no vocabulary {name!r} here: take one that /v1/vocabularies lists.", param="vocabulary"
             )
-        decoder = StreamingDecoder(tokenizer)
-        tokens = [{"id": i, "text": decoder.push(i), "bytes": tokenizer.token(i).hex()} for i in tokenizer.encode(text)]
-        return {"vocabulary": name, "characters": len(text), "bytes": len(text.encode("utf-8", "replace")), "tokens": tokens}
+        return tokenizer

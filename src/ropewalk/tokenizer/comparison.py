@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 
 from ropewalk.corpus.reading import read_documents
+from ropewalk.crawl.urls import site_host
 from ropewalk.runtime.progress import progress
 from ropewalk.tokenizer.encoding import Tokenizer
 from ropewalk.tokenizer.known import installed
@@ -34,10 +34,11 @@ def compare(tokenizer: Tokenizer, corpus: Path) -> dict[str, Any]:
     never seen and RARELY; a model has nothing to learn them from (Land & Bartolo 2024). longest: tokens by their length.
     """
     tokenizers = {OURS: tokenizer, **installed()}
+    parts = {title: _is_part(one) for title, one in tokenizers.items()}
     sums: dict[tuple[str, str], np.ndarray] = {}
     with progress("tokenizer: comparing", total=None, unit="documents") as bar, ThreadPoolExecutor() as pool:
         for batch in read_documents(corpus, columns=("text", "url", "language"), split="held_out"):
-            counts = _counts(batch.column("text").to_pylist(), tokenizers, pool)
+            counts = _counts(batch.column("text").to_pylist(), tokenizers, parts, pool)
             for key, rows in _groups(batch):
                 sums[key] = sums.get(key, 0) + counts[rows].sum(axis=0)
             bar.advance(batch.num_rows)
@@ -56,13 +57,15 @@ def shown(tokenizer: Tokenizer, index: int) -> str:
     return tokenizer.token(index).decode("utf-8", "backslashreplace")
 
 
-def _counts(texts: Sequence[str], tokenizers: Mapping[str, Tokenizer], pool: Executor) -> np.ndarray:
+def _counts(
+    texts: Sequence[str], tokenizers: Mapping[str, Tokenizer], parts: Mapping[str, np.ndarray], pool: Executor
+) -> np.ndarray:
     """A row per text: 1, its bytes, its words, then of each tokenizer its tokens and those of a part of a character."""
     columns = [np.ones(len(texts), np.int64), np.array([len(text.encode()) for text in texts])]
     columns.append(np.array([len(text.split()) for text in texts]))
-    for tokenizer in tokenizers.values():
+    for title, tokenizer in tokenizers.items():
         ids, offsets = tokenizer.encode_batch(texts, pool=pool)
-        before = np.concatenate([[0], np.cumsum(_is_part(tokenizer)[ids])])
+        before = np.concatenate([[0], np.cumsum(parts[title][ids])])
         columns += [np.diff(offsets), np.diff(before[offsets])]
     return np.stack(columns, axis=1)
 
@@ -75,7 +78,7 @@ def _is_part(tokenizer: Tokenizer) -> np.ndarray:
 
 def _groups(batch: pa.RecordBatch) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
     """(kind, name) of each group that has documents in the batch, with their rows."""
-    sites = [urlsplit(url).hostname or "" for url in batch.column("url").to_pylist()]
+    sites = list(map(site_host, batch.column("url").to_pylist()))
     yield ("all", "all"), np.arange(batch.num_rows)
     for kind, names in (("language", batch.column("language").to_pylist()), ("site", sites)):
         for name in sorted(set(names)):

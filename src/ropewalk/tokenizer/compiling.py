@@ -44,15 +44,16 @@ def kept_in() -> Path | None:
     here = Path(__file__).parent
     sources = [(here / f"{name}.py").read_bytes() for name in MODULES]
     name = f"loops-{hashlib.sha256(b''.join([numba.__version__.encode(), *sources])).hexdigest()[:16]}"
-    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ropewalk"
+    users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "ropewalk")
     for parent in (here / "__pycache__", users):
         try:
+            parent = parent.expanduser()
             (parent / name).mkdir(parents=True, exist_ok=True)
-        except OSError:
+        except (OSError, RuntimeError):  # not to be written; a user without a home
             continue
         if os.access(parent / name, os.W_OK):
             for older in parent.glob("loops-*"):
-                if older.name != name and parent != users:  # others' versions may share the user's cache
+                if older.name != name and parent.name == "__pycache__":  # other versions may share the user's cache
                     shutil.rmtree(older, ignore_errors=True)
             return parent / name
     return None

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow.compute
 
 from ropewalk.artifact import Part
 from ropewalk.corpus.reading import read_documents
+from ropewalk.crawl.urls import site_host
 from ropewalk.runtime.errors import InputError
 from ropewalk.runtime.machine import cores
 from ropewalk.runtime.progress import Bar, progress
@@ -143,7 +143,7 @@ class Draw:
         if not self.weights:
             return np.ones(batch.num_rows)
         languages = batch.column("language").to_pylist()
-        sites = [urlsplit(url).hostname or "" for url in batch.column("url").to_pylist()]
+        sites = list(map(site_host, batch.column("url").to_pylist()))
         pairs = zip(languages, sites, strict=True)
         return np.array([self.weights.get(language, 1.0) * self.weights.get(site, 1.0) for language, site in pairs])
 

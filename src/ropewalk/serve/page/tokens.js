@@ -1,7 +1,8 @@
 // Any text as a vocabulary cuts it: coloured pieces, each with its number.
 
-import { cut, key, listVocabularies, Refused } from "./api.js";
+import { cut, listVocabularies, Refused } from "./api.js";
 import { byId, make } from "./dom.js";
+import { askForKey } from "./settings.js";
 
 const MOST_SHOWN = 4000; // pieces; a browser is slow with more
 const WAIT_MILLISECONDS = 150; // after the last key
@@ -30,14 +31,12 @@ async function load() {
     await show();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (error.status === 401) return askForKey();
+    if (error.status === 401) {
+      await askForKey();
+      return load();
+    }
     byId("counts").textContent = error.message;
   }
-}
-
-function askForKey() {
-  byId("settings").showModal();
-  byId("settings").addEventListener("close", () => { key.set(byId("key").value); load(); }, { once: true });
 }
 
 async function show() {

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from ropewalk.runtime.errors import OptionError
 from ropewalk.tokenizer import TokenizerOptions, run_tokenizer
-from ropewalk.tokenizer.comparison import OURS, compare
+from ropewalk.tokenizer.comparison import OURS, _groups, compare
 from ropewalk.tokenizer.encoding import Tokenizer
+from ropewalk.tokenizer.training import Draw
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +71,9 @@ def test_weights_may_take_counts_beyond_32_bits(write_corpus, tmp_path):
     options = TokenizerOptions(corpus=corpus, vocabulary=264, weights=weights)
     tokenizer = Tokenizer.load(run_tokenizer(options, out=tmp_path / "tokenizer").path)
     assert [tokenizer.token(256), tokenizer.token(257)] == [b"ab", b" ab"]
+
+
+def test_addresses_that_are_none_have_a_site_too():
+    batch = pa.RecordBatch.from_pydict({"url": ["http://[bad/x", "http://a.example/"], "language": ["en", "de"]})
+    assert Draw({"[bad": 2.0, "de": 3.0}).weight(batch).tolist() == [2.0, 3.0]
+    assert ("site", "[bad") in [key for key, _ in _groups(batch)]

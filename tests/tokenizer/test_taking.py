@@ -46,7 +46,7 @@ def test_a_folder_keeps_its_ids_and_gets_what_it_lacks(tmp_path, gpt2_folder, co
     ("text", "why"),
     [
         (b"", "lacks some of the 256 bytes"),
-        (b"YQ== 0\nYg== x\n", "invalid"),
+        (b"YQ== 0\nYg== x\n", "line 2 is no base64 and a rank"),
         (b"YQ== 0\nYg== 2\n", "gaps"),
         (b"\x1f\x8bno", ""),
     ],

@@ -143,12 +143,15 @@ def read_ranks(text: bytes) -> list[bytes]:
     Raises:
         ValueError: a line is none, or a rank is missing or there twice.
     """
-    ranks = {}
-    for line in text.splitlines():
-        token, rank = line.split()
-        ranks[int(rank)] = base64.b64decode(token, validate=True)
+    ranks, lines = {}, text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            token, rank = line.split()
+            ranks[int(rank)] = base64.b64decode(token, validate=True)
+        except ValueError:
+            raise ValueError(f"its line {number} is no base64 and a rank") from None
     tokens = [ranks[rank] for rank in sorted(ranks)]
-    if sorted(ranks) != list(range(len(text.splitlines()))) or len(set(tokens)) < len(tokens):
+    if sorted(ranks) != list(range(len(lines))) or len(set(tokens)) < len(tokens):
         raise ValueError("its ranks have gaps, or meet twice")
     return tokens
 

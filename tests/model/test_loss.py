@@ -10,8 +10,9 @@ import torch
 from ropewalk.model.loss import bits_per_byte, linear_cross_entropy, linear_cross_entropy_plain
 
 
+@pytest.mark.parametrize("softcap", [None, 4.0])
 @pytest.mark.parametrize("tokens", [1, 511, 512, 1300])
-def test_fused_loss_equals_plain(tokens):
+def test_fused_loss_equals_plain(tokens, softcap):
     torch.manual_seed(tokens)
     hidden_ND = torch.randn(tokens, 24, requires_grad=True)
     head_VD = torch.randn(70, 24, requires_grad=True)
@@ -20,7 +21,7 @@ def test_fused_loss_equals_plain(tokens):
     results = []
     for function in (linear_cross_entropy, linear_cross_entropy_plain):
         hidden_ND.grad = head_VD.grad = None
-        loss, losses_N = function(hidden_ND, head_VD, targets_N, weights_N)
+        loss, losses_N = function(hidden_ND, head_VD, targets_N, weights_N, softcap=softcap)
         (3 * loss).backward()
         results.append((loss.detach(), losses_N, hidden_ND.grad, head_VD.grad))
     for ours, plain in zip(*results, strict=True):
@@ -45,6 +46,21 @@ def test_an_objective_that_is_no_sum_of_losses_has_its_own_gradient():
         for ours, theirs in zip((hidden_ND.grad, head_VD.grad), expected, strict=True):
             torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=1e-4)
     assert torch.equal(head_VD.grad[barred], torch.zeros(2, 24))
+
+
+def test_half_precision_gives_gradients_of_its_own_kind():
+    torch.manual_seed(0)
+    hidden_ND = torch.randn(700, 24, requires_grad=True)
+    head_VD = torch.randn(70, 24, requires_grad=True)
+    targets_N, weights_N = torch.randint(0, 70, (700,)), torch.full((700,), 1 / 700)
+    linear_cross_entropy(hidden_ND, head_VD, targets_N, weights_N, softcap=15.0)[0].backward()
+    exact = hidden_ND.grad, head_VD.grad
+    half_ND = hidden_ND.detach().bfloat16().requires_grad_()
+    head_VD.grad = None
+    linear_cross_entropy(half_ND, head_VD, targets_N, weights_N, softcap=15.0)[0].backward()
+    assert (half_ND.grad.dtype, head_VD.grad.dtype) == (torch.bfloat16, torch.float32)
+    for near, truth in zip((half_ND.grad.float(), head_VD.grad), exact, strict=True):
+        torch.testing.assert_close(near, truth, atol=0.05 * float(truth.std()), rtol=0.1)
 
 
 def test_extreme_logits_stay_finite():

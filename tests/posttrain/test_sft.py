@@ -13,6 +13,7 @@ from ropewalk.engine.sampling import Sampling
 from ropewalk.model.checkpoint import load_model
 from ropewalk.posttrain import SftOptions, run_sft
 from ropewalk.pretrain import loop
+from ropewalk.pretrain.averages import Averages
 from ropewalk.runtime.errors import ArtifactError, InputError, OptionError
 from ropewalk.runtime.metrics import read_metrics
 from ropewalk.tokenizer import TokenizeOptions, TokenizerOptions, run_tokenize, run_tokenizer
@@ -96,7 +97,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path
 
 def test_the_average_is_of_all_steps_and_then_forgets_at_its_decay(base):
     model = load_model(base.path)
-    averages = loop.Averages(model, steps=5, members=1, decay=0.75)
+    averages = Averages(model, steps=5, members=1, decay=0.75)
     for step, value in enumerate((4.0, 8.0, 3.0, 5.0, 100.0)):
         model.lm_head.weight.data.fill_(value)
         averages.follow(model, step)
@@ -121,7 +122,7 @@ def test_the_mean_of_members_is_that_of_runs_by_themselves(tmp_path, base, colou
 def test_members_begin_alike_and_end_as_their_mean(base):
     model = load_model(base.path)
     begun = model.lm_head.weight.clone()
-    averages = loop.Averages(model, steps=2, members=3, decay=None)
+    averages = Averages(model, steps=2, members=3, decay=None)
     for step, value in enumerate((4.0, 8.0, 1.0, 6.0, 0.0, 1.0)):
         if step in (2, 4):
             averages.begin_member(model)

@@ -80,12 +80,22 @@ def test_seed_and_epoch_change_the_order(reader):
     assert first != [start - shift for start in second]
 
 
+def rows_named(order: ReadingOrder | MixedOrder, steps: int) -> list[int]:
+    """The rows of the document index that a replay of so many steps comes upon."""
+    index = {bytes(entry["page_id"]).hex(): row for row, entry in enumerate(order_reader(order).documents)}
+    return [index[page_id] for _, page_id in order.pages_in_rows(steps * order.rows)]
+
+
+def order_reader(order: ReadingOrder | MixedOrder):
+    return order.reader if isinstance(order, ReadingOrder) else order_reader(order.first)
+
+
 def test_replay_names_the_documents_whose_tokens_were_read(reader):
     order = new_order(reader)
     whole = {row: tuple(reader.read(int(e["first_token"]), int(e["tokens"]))) for row, e in enumerate(reader.documents)}
     for steps in (1, 7):
         read = {tuple(row) for row in read_rows(order, steps)}
-        named = list(order.documents_read(steps))
+        named = rows_named(order, steps)
         assert len(named) == len(set(named))
         text_of_named = " ".join(" ".join(map(str, whole[row])) for row in named)
         # A row lies within one document, or across a few: its longest piece stands in a document that was named.
@@ -93,7 +103,7 @@ def test_replay_names_the_documents_whose_tokens_were_read(reader):
         for row in read:
             pieces = " ".join(map(str, row)).split(f"{boundary}")
             assert max(pieces, key=len).strip() in text_of_named
-    everything = list(order.documents_read(order.epoch_rows // order.rows + 1))
+    everything = rows_named(order, order.epoch_rows // order.rows + 1)
     assert set(everything) == set(order.train.tolist())
 
 
@@ -110,26 +120,45 @@ def test_a_mixture_takes_its_share_of_rows_from_each_in_their_own_order(reader):
         taken[is_second] += 1
     assert taken == [70, 30]
     assert mixed.rows_of_second(100) == 30
-    assert mixed.epochs(25) == pytest.approx(70 * first.context_tokens / first.epoch_tokens)
+    assert mixed.epochs_in_rows(100) == pytest.approx(70 * first.context_tokens / first.epoch_tokens)
 
 
-def test_what_a_mixture_read_of_its_pages_can_be_replayed(reader):
-    first, second = new_order(reader), new_order(reader, seed=1)
-    mixed = MixedOrder(first, second, fraction=0.25)
-    assert list(mixed.documents_read(8)) == list(first.documents_in_rows(24))
-    assert list(mixed.documents_read(0)) == []
+def test_a_mixture_of_three_is_replayed_row_by_row(reader):
+    orders = [new_order(reader, seed=seed) for seed in range(3)]
+    mixed = MixedOrder(MixedOrder(orders[0], orders[1], fraction=0.25), orders[2], fraction=0.4)
+    expected, taken, seen = [], [0, 0, 0], [set(), set(), set()]
+    for row in range(60):
+        part = next(i for i in (2, 1, 0) if np.array_equal(mixed.row(row)[0], orders[i].row(taken[i])[0]))
+        named = list(orders[part].pages_in_rows(taken[part] + 1))[len(seen[part]) :]
+        seen[part] |= {(at, page) for at, page in named}
+        expected += [(row, page) for _, page in named]
+        taken[part] += 1
+    assert list(mixed.pages_in_rows(60)) == expected
+    assert taken == [60 - 24 - 9, 9, 24]
+    assert mixed.epochs_in_rows(60) == pytest.approx(taken[0] * orders[0].context_tokens / orders[0].epoch_tokens)
+    assert list(mixed.pages_in_rows(0)) == []
+
+
+def test_rows_know_where_documents_begin(reader):
+    boundary = int(reader.read(0, 1)[0])
+    order = new_order(reader)
+    for row in range(40):
+        ids, _ = order.row(row)
+        expected = ids == boundary
+        expected[0] = True
+        assert np.array_equal(order.starts(row), expected)
 
 
 @pytest.mark.parametrize(("context_tokens", "rows", "steps"), [(100, 64, 40), (100, 4, 3), (20_000, 2, 12)])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_the_first_step_that_reads_a_document_is_the_replays(reader, context_tokens, rows, steps, mixed):
+def test_the_first_row_that_holds_a_page_is_the_replays(reader, context_tokens, rows, steps, mixed):
     order = new_order(reader, rows=rows, context_tokens=context_tokens)
     if mixed:
         second = new_order(reader, seed=1, rows=rows, context_tokens=context_tokens)
         order = MixedOrder(order, second, fraction=0.3)
-    replayed: dict[int, int] = {}
-    for step in range(1, steps + 1):
-        for document in order.documents_read(step):
-            replayed.setdefault(document, step)
-    found = {document: order.first_step(document, steps) for document in range(len(reader.documents))}
-    assert {document: step for document, step in found.items() if step is not None} == replayed
+    replayed: dict[str, int] = {}
+    for row, page_id in order.pages_in_rows(steps * rows):
+        replayed.setdefault(page_id, row)
+    pages = [bytes(entry["page_id"]).hex() for entry in reader.documents]
+    found = {page_id: order.first_row_of([page_id], steps * rows) for page_id in pages}
+    assert {page_id: row for page_id, row in found.items() if row is not None} == replayed

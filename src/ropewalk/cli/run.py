@@ -13,7 +13,7 @@ from ropewalk.artifact import Artifact, is_artifact, is_remote, open_artifact
 from ropewalk.cli.pages import expected_pages
 from ropewalk.cli.show import stored_bytes
 from ropewalk.cli.verbs import STAGE_VERBS
-from ropewalk.config import Estimate, Recipe, Step, input_fields, load_recipe, look_at_stage
+from ropewalk.config import Estimate, Recipe, Step, check_kind, input_fields, load_recipe, look_at_stage
 from ropewalk.runtime.errors import OptionError
 from ropewalk.runtime.machine import disk_free_bytes
 from ropewalk.runtime.progress import clock, say, size
@@ -98,8 +98,8 @@ def _check_kinds(recipe: Recipe) -> None:
                 continue
             source = maker(recipe, path)
             if source is None:
-                open_artifact(path, mark.kind)
-            elif makes[source] != mark.kind:
+                check_kind(path, mark)
+            elif not mark.takes(makes[source]):
                 raise OptionError(
                     f"{recipe.path} [{step.name}]: {field} = {source!r} is {makes[source]}, but {mark.kind} is needed there"
                 )

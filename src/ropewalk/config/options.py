@@ -24,9 +24,15 @@ class Input:
     Of type `str | Path` it may also be an address such as s3://bucket/folder.
 
     kind: the artifact kind it must have; None where a user's own folder or file will do as well.
+    also: another kind that will do.
     """
 
     kind: str | None = None
+    also: str | None = None
+
+    def takes(self, kind: str) -> bool:
+        """Whether an artifact of this kind will do."""
+        return self.kind is None or kind in (self.kind, self.also)
 
 
 class NotContent:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from ropewalk.artifact import Artifact, Part, State, build, is_remote, look, open_artifact
+from ropewalk.artifact import Artifact, Part, State, build, is_artifact, is_remote, look, open_artifact
 from ropewalk.config.options import Input, NotContent, checked, plain
 from ropewalk.runtime.errors import OptionError
 
@@ -72,8 +72,7 @@ def build_stage(
     inputs = _inputs(stage, options, out)
     for name, path in inputs.items():
         mark = input_fields(type(options))[name]
-        if mark.kind is not None:
-            open_artifact(path, mark.kind)
+        check_kind(path, mark)
     return build(
         Path(out),
         kind=stage.kind,
@@ -84,6 +83,16 @@ def build_stage(
         make=make,
         force=force,
     )
+
+
+def check_kind(path: Path | str, mark: Input) -> None:
+    """Check that an artifact of a right kind stands where an option says.
+
+    Raises:
+        ArtifactError: none does.
+    """
+    if mark.kind is not None and not (mark.also and is_artifact(Path(path)) and mark.takes(open_artifact(path).kind)):
+        open_artifact(path, mark.kind)
 
 
 def look_at_stage(stage: Stage, options: object, *, out: Path, pending: frozenset[str] = frozenset()) -> State:

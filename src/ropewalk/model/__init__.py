@@ -1,10 +1,12 @@
 """The Transformer, its loss, its folder on disk, and models made elsewhere.
 
-    config         ModelConfig: the shape, and the depth dial that derives it
+    config         ModelConfig: the shape, and the presets that derive it from a depth
+    families       how Llama, Qwen2, Qwen3 and GPT-2 describe such shapes and name their weights
     transformer    the decoder, the readable way
     cache          keys and values of the positions already read
     loss           cross-entropy without ever holding the logits; bits per byte
     checkpoint     a Hugging Face folder in and out
+    stream         a safetensors file written tensor by tensor
     importing      a model made elsewhere as one of our artifacts, from
     gguf_file      llama.cpp's one-file format
     hugging_face   or a Hugging Face folder

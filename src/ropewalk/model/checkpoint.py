@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
-import struct
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ropewalk.model.config import ModelConfig
+from ropewalk.model.families import HEAD, Stored, canonical, from_hugging_face, layout, to_hugging_face
+from ropewalk.model.stream import stream
 from ropewalk.model.transformer import Transformer
 from ropewalk.runtime.errors import InputError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 GENERATION_CONFIG = "generation_config.json"
-HEAD = "lm_head.weight"
 METADATA = {"format": "pt"}  # transformers asks for it
 
 
@@ -38,47 +38,41 @@ def save_model(model: Transformer, folder: Path, *, stop_ids: list[int], pad_id:
     """Write `config.json`, `model.safetensors` and `generation_config.json` into `folder`."""
     ends = TextEnds(start_id, stop_ids, pad_id)
     write_configs(folder, model.config, ends, generation={"do_sample": True, "temperature": 0.7, "top_p": 0.95})
-    weights = dict(model.state_dict())
-    if model.config.tied_head:
-        del weights[HEAD]
-    save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / WEIGHTS, metadata=METADATA)
+    _write_weights(model, folder)
+
+
+def save_like(model: Transformer, base: Path, names: Sequence[str], folder: Path) -> None:
+    """Write the weights into `folder`, and all other files of `names` as they are in the model folder `base`."""
+    for name in names:
+        if name != WEIGHTS:
+            shutil.copyfile(base / name, folder / name)
+    _write_weights(model, folder)
+
+
+def _write_weights(model: Transformer, folder: Path) -> None:
+    held, shapes = stored_tensors(model.config)
+    weights = model.state_dict()
+    stream_weights(folder / WEIGHTS, shapes, lambda name: held[name].join(weights.__getitem__))
 
 
 def write_configs(folder: Path, config: ModelConfig, ends: TextEnds, *, generation: Mapping[str, object]) -> None:
     """Write `config.json`, and `generation_config.json` with the settings of sampling that `generation` gives."""
     ids = {"bos_token_id": ends.start_id, "eos_token_id": ends.stop_ids, "pad_token_id": ends.pad_id}
-    _write_json(folder / CONFIG, {**config.to_hugging_face(), **ids})
+    _write_json(folder / CONFIG, {**to_hugging_face(config), **ids})
     _write_json(folder / GENERATION_CONFIG, {**generation, **ids})
 
 
-def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The weights that a model's file holds, by name: a tied head is not among them."""
+def stored_tensors(config: ModelConfig) -> tuple[dict[str, Stored], dict[str, tuple[int, ...]]]:
+    """What a model's file holds, by name: our weights in each tensor, and its shape. A tied head is not among them."""
     with torch.device("meta"):
-        model = Transformer(config)
-    shapes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
-    if config.tied_head:
-        del shapes[HEAD]
-    return shapes
+        weights = dict(Transformer(config).state_dict())
+    held = layout(config, list(weights))
+    return held, {name: tuple(stored.join(weights.__getitem__).shape) for name, stored in held.items()}
 
 
 def stream_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], Tensor]) -> None:
-    """Write `model.safetensors` in float32, one weight in memory at a time; `read` gives each by its name.
-
-    safetensors' own writer wants all of them at once. The format is a length, a table in JSON, and the bytes.
-    """
-    table: dict[str, object] = {"__metadata__": METADATA}
-    end = 0
-    for name, shape in shapes.items():
-        start, end = end, end + 4 * math.prod(shape)
-        table[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, end]}
-    header = json.dumps(table, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
-        for name, shape in shapes.items():
-            weight = read(name).float().contiguous()
-            assert tuple(weight.shape) == shape, f"{name} is {tuple(weight.shape)}, not {shape}"
-            file.write(weight.numpy().data)
+    """Write `model.safetensors` in float32, one weight in memory at a time; `read` gives each by its name."""
+    stream(path, shapes, read, metadata=METADATA)
 
 
 def load_model(folder: Path) -> Transformer:
@@ -96,17 +90,16 @@ def load_model(folder: Path) -> Transformer:
         weights = load_file(weights_path)
     except (ValueError, SafetensorError) as error:
         raise InputError(f"{folder} cannot be read ({error}): restore it, or make it again") from None
-    config = ModelConfig.from_hugging_face(described, where=str(config_path))
-    if config.tied_head:
-        weights.pop(HEAD, None)  # some write it twice
-    check_fit(
-        weight_shapes(config), {name: tuple(weight.shape) for name, weight in weights.items()}, where=str(weights_path)
-    )
+    config = from_hugging_face(described, where=str(config_path))
+    held, shapes = stored_tensors(config)
+    found = {known: weight for name, weight in weights.items() if (known := canonical(config, name)) is not None}
+    check_fit(shapes, {name: tuple(weight.shape) for name, weight in found.items()}, where=str(weights_path))
     with torch.device("meta"):
         model = Transformer(config)
+    ours = {name: part.float() for stored, tensor in found.items() for name, part in held[stored].split(tensor).items()}
     if config.tied_head:
-        weights[HEAD] = weights["model.embed_tokens.weight"]
-    model.load_state_dict({name: weight.float() for name, weight in weights.items()}, assign=True)
+        ours[HEAD] = ours["model.embed_tokens.weight"]
+    model.load_state_dict(ours, assign=True)
     if config.tied_head:
         model.lm_head.weight = model.model.embed_tokens.weight
     return model.eval()

@@ -17,7 +17,7 @@ from ropewalk.model.config import ModelConfig
 class Foreign:
     """A model made elsewhere, its weights still where they are.
 
-    shapes: of the weights there, under Hugging Face's names; `read` gives one of them.
+    shapes: of the tensors there, under the names that its family's files have; `read` gives one of them.
     write_tokenizer: puts the tokenizer's files into a folder.
     generation: its makers' settings for sampling.
     about: `name`, `licence`, `source` and what else is known of it, for the manifest.

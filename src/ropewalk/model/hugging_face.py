@@ -1,4 +1,4 @@
-"""Read a Llama or a Qwen3 from a Hugging Face folder, to be imported."""
+"""Read a model from a Hugging Face folder, to be imported."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ropewalk.model.checkpoint import CONFIG, GENERATION_CONFIG, HEAD, WEIGHTS, TextEnds
-from ropewalk.model.config import ModelConfig
+from ropewalk.model.checkpoint import CONFIG, GENERATION_CONFIG, WEIGHTS, TextEnds
+from ropewalk.model.families import canonical, from_hugging_face
 from ropewalk.model.foreign import Foreign
 from ropewalk.runtime.errors import InputError
 from ropewalk.tokenizer.encoding import copy_files
@@ -28,7 +28,7 @@ def open_folder(folder: Path) -> Foreign:
         if not (folder / name).is_file():
             raise InputError(f"{folder} has no {name}: give a folder with a model in one file, or a GGUF file")
     described = _json(folder / CONFIG)
-    config = ModelConfig.from_hugging_face(described, where=str(folder / CONFIG))
+    config = from_hugging_face(described, where=str(folder / CONFIG))
     generation = _json(folder / GENERATION_CONFIG) if (folder / GENERATION_CONFIG).is_file() else {}
     ids = {key: generation.pop(key, None) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     ids = {key: described.get(key) if value is None else value for key, value in ids.items()}
@@ -39,16 +39,14 @@ def open_folder(folder: Path) -> Foreign:
         weights = safe_open(folder / WEIGHTS, framework="pt")
     except SafetensorError as error:
         raise InputError(f"{folder / WEIGHTS} cannot be read ({error}): download it again") from None
-    shapes = {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118 (no mapping)
-    if config.tied_head:
-        shapes.pop(HEAD, None)  # some write it twice
+    names = {known: name for name in weights.keys() if (known := canonical(config, name)) is not None}  # noqa: SIM118
     card = folder / "README.md"
     licence = _LICENCE.search(card.read_text(encoding="utf-8")) if card.is_file() else None
     return Foreign(
         config=config,
         ends=TextEnds(ids["bos_token_id"], stop if isinstance(stop, list) else [stop], ids["pad_token_id"]),
-        shapes=shapes,
-        read=weights.get_tensor,
+        shapes={known: tuple(weights.get_slice(name).get_shape()) for known, name in names.items()},
+        read=lambda name: weights.get_tensor(names[name]),
         write_tokenizer=lambda target: copy_files(folder, target),
         generation=generation,
         about={

@@ -7,7 +7,7 @@ from typing import Any
 
 from ropewalk.artifact import Part
 from ropewalk.model import ImportOptions
-from ropewalk.model.checkpoint import WEIGHTS, check_fit, stream_weights, weight_shapes, write_configs
+from ropewalk.model.checkpoint import WEIGHTS, check_fit, stored_tensors, stream_weights, write_configs
 from ropewalk.model.gguf_file import open_gguf
 from ropewalk.model.hugging_face import open_folder
 from ropewalk.runtime.errors import InputError
@@ -21,7 +21,8 @@ def make_import(part: Part, options: ImportOptions) -> dict[str, Any]:
     """Write the folder and return the facts. What an interruption left is written anew."""
     source = options.source
     foreign = open_folder(source) if source.is_dir() else open_gguf(source)
-    config, shapes = foreign.config, weight_shapes(foreign.config)
+    config = foreign.config
+    _, shapes = stored_tensors(config)
     check_fit(shapes, foreign.shapes, where=str(source))
     foreign.write_tokenizer(part.folder)
     tokenizer = Tokenizer.load(part.folder)

@@ -20,7 +20,13 @@ Weights = Tensor | Callable[[Tensor, slice], Tensor]
 
 
 def linear_cross_entropy(
-    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights: Weights, *, barred: Tensor | None = None
+    hidden_ND: Tensor,
+    head_VD: Tensor,
+    targets_N: Tensor,
+    weights: Weights,
+    *,
+    softcap: float | None = None,
+    barred: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of `hidden @ head.T` against `targets`, chunk by chunk.
 
@@ -31,18 +37,27 @@ def linear_cross_entropy(
 
     The gradients are computed in the forward pass while a chunk's logits are at hand: nothing of size N x V is kept.
 
+    softcap: the logits z are softcap * tanh(z / softcap), as `Transformer.logits` gives them.
     barred: ids that have no probability, because what drew the targets never draws them.
     """
     if not torch.is_grad_enabled():  # inside `forward` it always looks disabled, so it has to be asked here
         hidden_ND, head_VD = hidden_ND.detach(), head_VD.detach()
-    return _LinearCrossEntropy.apply(hidden_ND, head_VD, targets_N, weights, barred)  # pyright: ignore[reportReturnType]
+    return _LinearCrossEntropy.apply(hidden_ND, head_VD, targets_N, weights, softcap, barred)  # pyright: ignore[reportReturnType]
 
 
 def linear_cross_entropy_plain(
-    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights: Weights, *, barred: Tensor | None = None
+    hidden_ND: Tensor,
+    head_VD: Tensor,
+    targets_N: Tensor,
+    weights: Weights,
+    *,
+    softcap: float | None = None,
+    barred: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The plain twin of `linear_cross_entropy`: all logits at once, autograd's gradients."""
     logits_NV = hidden_ND @ head_VD.T
+    if softcap is not None:
+        logits_NV = softcap * torch.tanh(logits_NV / softcap)
     if barred is not None:
         logits_NV = logits_NV.index_fill(1, barred, -torch.inf)
     losses_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
@@ -55,16 +70,27 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, weights: Weights, barred: Tensor | None
+        ctx: Any,
+        hidden_ND: Tensor,
+        head_VD: Tensor,
+        targets_N: Tensor,
+        weights: Weights,
+        softcap: float | None,
+        barred: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         wants_gradients = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        losses_N, weights_N = torch.empty_like(hidden_ND[:, 0]), torch.empty_like(hidden_ND[:, 0])
+        losses_N = torch.empty(len(targets_N), device=hidden_ND.device)
+        weights_N = torch.empty_like(losses_N)
         d_hidden_ND = torch.empty_like(hidden_ND) if wants_gradients else None
         d_head_VD = torch.zeros_like(head_VD) if wants_gradients else None
+        multiplied_VD = head_VD.to(hidden_ND.dtype)
         for start in range(0, len(targets_N), CHUNK_TOKENS):
             chunk = slice(start, start + CHUNK_TOKENS)
             targets_C1 = targets_N[chunk, None]
-            logits_CV = hidden_ND[chunk] @ head_VD.T
+            logits_CV, tanh_CV = (hidden_ND[chunk] @ multiplied_VD.T).float(), None
+            if softcap is not None:
+                tanh_CV = logits_CV.div_(softcap).tanh_()
+                logits_CV = tanh_CV * softcap
             if barred is not None:
                 logits_CV.index_fill_(1, barred, -torch.inf)
             logits_CV -= logits_CV.amax(dim=1, keepdim=True)
@@ -77,8 +103,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 weights_C1 = weights_N[chunk, None]
                 d_logits_CV = logits_CV.mul_(weights_C1 / sums_C1)
                 d_logits_CV.scatter_add_(1, targets_C1, -weights_C1)
-                torch.mm(d_logits_CV, head_VD, out=d_hidden_ND[chunk])
-                d_head_VD.addmm_(d_logits_CV.T, hidden_ND[chunk])
+                if tanh_CV is not None:
+                    d_logits_CV -= d_logits_CV * tanh_CV.square_()
+                d_logits_CV = d_logits_CV.to(hidden_ND.dtype)
+                torch.mm(d_logits_CV, multiplied_VD, out=d_hidden_ND[chunk])
+                _add_product(d_head_VD, d_logits_CV.T, hidden_ND[chunk])
         ctx.save_for_backward(d_hidden_ND, d_head_VD)
         ctx.mark_non_differentiable(losses_N)
         return (losses_N * weights_N).sum(), losses_N
@@ -87,7 +116,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         d_loss = gradients[0]
         d_hidden_ND, d_head_VD = ctx.saved_tensors
-        return d_hidden_ND * d_loss, d_head_VD * d_loss, None, None, None
+        return d_hidden_ND * d_loss, d_head_VD * d_loss, None, None, None, None
+
+
+def _add_product(sum_VD: Tensor, left_VC: Tensor, right_CD: Tensor) -> None:
+    """sum += left @ right, where the factors may be of half the sum's precision."""
+    if left_VC.dtype == sum_VD.dtype:
+        sum_VD.addmm_(left_VC, right_CD)
+    else:
+        sum_VD += left_VC @ right_CD
 
 
 def bits_per_byte(total_nats: float, total_bytes: int) -> float:

@@ -6,29 +6,73 @@ K head width, V vocabulary, L layers, N flattened tokens.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ropewalk.model.cache import KeyValueCache
-from ropewalk.model.config import ModelConfig
+from ropewalk.model.config import SMEAR_CHANNELS, VALUE_GATE_CHANNELS, ModelConfig
+from ropewalk.model.loss import Weights, linear_cross_entropy
+
+SHARPNESS = 1.2**2  # nanochat multiplies queries and keys by 1.2 each
 
 
 class RMSNorm(nn.Module):
-    """Divide by the root mean square over the last axis (Zhang & Sennrich 2019)."""
+    """Divide by the root mean square over the last axis (Zhang & Sennrich 2019), and weigh each channel unless `bare`."""
 
-    def __init__(self, width: int, epsilon: float) -> None:
+    def __init__(self, width: int, epsilon: float, *, bare: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.epsilon = epsilon
+        self.weight = None if bare else nn.Parameter(torch.ones(width))
+        self.width, self.epsilon = width, epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+        weight = None if self.weight is None else self.weight.to(x.dtype)
+        return functional.rms_norm(x, (self.width,), weight, self.epsilon)
 
 
-def rotary_angles(positions_BT: Tensor, *, head_width: int, theta: float) -> tuple[Tensor, Tensor]:
+class LayerNorm(nn.LayerNorm):
+    """Subtract the mean, divide by the standard deviation, weigh and shift each channel (Ba et al. 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        weight, bias, dtype = self.weight, self.bias, x.dtype
+        return functional.layer_norm(x, self.normalized_shape, weight.to(dtype), bias.to(dtype), self.eps)
+
+
+def norm_of(config: ModelConfig) -> nn.Module:
+    """The norm of the residual stream that a configuration asks for."""
+    if config.norm == "layer":
+        return LayerNorm(config.width, eps=config.norm_epsilon)
+    return RMSNorm(config.width, config.norm_epsilon, bare=config.norm == "bare_rms")
+
+
+class Linear(nn.Linear):
+    """A matrix kept in float32 and multiplied in the precision of what comes in."""
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return functional.linear(x, self.weight.to(x.dtype), bias)
+
+
+def rotary_frequencies(config: ModelConfig) -> Tensor:
+    """Radians a position for each pair of channels, (K / 2,)."""
+    K = config.head_width
+    frequencies = config.rope_theta ** (-torch.arange(0, K, 2, dtype=torch.float32) / K)
+    scaling = config.rope_scaling
+    if scaling is None:
+        return frequencies
+    if scaling.kind == "linear":
+        return frequencies / scaling.factor
+    turns = scaling.original_context_tokens * frequencies / (2 * math.pi)  # within the context first trained on
+    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return frequencies * kept + frequencies / scaling.factor * (1 - kept)
+
+
+def rotary_angles(positions_BT: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines for `rotate`, each (B, 1, T, K), halves repeated (Su et al. 2021, in the half-split layout)."""
-    frequencies = theta ** (-torch.arange(0, head_width, 2, device=positions_BT.device, dtype=torch.float32) / head_width)
     angles_BTK = (positions_BT[..., None].float() * frequencies).repeat(1, 1, 2)
     return angles_BTK.cos()[:, None], angles_BTK.sin()[:, None]
 
@@ -49,47 +93,65 @@ def documents_mask(documents_BT: Tensor) -> Tensor:
     return (same_BTS & torch.ones(T, T, dtype=torch.bool, device=documents_BT.device).tril())[:, None]
 
 
-def attend(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, *, mask_B1TS: Tensor | None = None) -> Tensor:
+def attend(
+    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, *, mask_B1TS: Tensor | None = None, sharpness: float = 1.0
+) -> Tensor:
     """Mix each position with those before it. Returns (B, H, T, K).
 
     Without a mask, queries and keys are the same T positions and each sees itself and what is left of it.
     Groups of H / G query heads share one key/value head (Ainslie et al. 2023, GQA).
     """
     heads_per_group = q_BHTK.shape[1] // k_BGSK.shape[1]
-    k_BHSK = k_BGSK.repeat_interleave(heads_per_group, dim=1)
-    v_BHSK = v_BGSK.repeat_interleave(heads_per_group, dim=1)
-    return functional.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, attn_mask=mask_B1TS, is_causal=mask_B1TS is None)
+    k_BHSK = k_BGSK.repeat_interleave(heads_per_group, dim=1) if heads_per_group > 1 else k_BGSK
+    v_BHSK = v_BGSK.repeat_interleave(heads_per_group, dim=1) if heads_per_group > 1 else v_BGSK
+    scale = sharpness * q_BHTK.shape[-1] ** -0.5
+    return functional.scaled_dot_product_attention(
+        q_BHTK, k_BHSK, v_BHSK, attn_mask=mask_B1TS, is_causal=mask_B1TS is None, scale=scale
+    )
 
 
 class Attention(nn.Module):
     """Grouped-query attention, with queries and keys normalised (Henry et al. 2020) where the configuration says so."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         D, H, G, K = config.width, config.query_heads, config.key_value_heads, config.head_width
         self.heads, self.groups, self.head_width = H, G, K
-        self.q_proj = nn.Linear(D, H * K, bias=False)
-        self.k_proj = nn.Linear(D, G * K, bias=False)
-        self.v_proj = nn.Linear(D, G * K, bias=False)
-        self.o_proj = nn.Linear(H * K, D, bias=False)
-        self.q_norm = RMSNorm(K, config.norm_epsilon) if config.qk_norm else nn.Identity()
-        self.k_norm = RMSNorm(K, config.norm_epsilon) if config.qk_norm else nn.Identity()
+        biases = config.attention_bias != "none"
+        self.q_proj = Linear(D, H * K, bias=biases)
+        self.k_proj = Linear(D, G * K, bias=biases)
+        self.v_proj = Linear(D, G * K, bias=biases)
+        self.o_proj = Linear(H * K, D, bias=config.attention_bias == "all")
+        bare = config.norm == "bare_rms"
+        self.q_norm = RMSNorm(K, config.norm_epsilon, bare=bare) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(K, config.norm_epsilon, bare=bare) if config.qk_norm else nn.Identity()
+        self.sharpness = SHARPNESS if "sharp_attention" in config.extras else 1.0
+        if config.has_value_embedding(layer):
+            self.value_gate = Linear(VALUE_GATE_CHANNELS, G, bias=False)
 
     def forward(
-        self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], memory: Memory | None, mask_B1TS: Tensor | None
+        self,
+        x_BTD: Tensor,
+        angles: tuple[Tensor, Tensor] | None,
+        memory: Memory | None,
+        mask_B1TS: Tensor | None,
+        values_BTGK: Tensor | None,
     ) -> Tensor:
         """Attend within `x_BTD`, or, with a memory, to all that its slots hold as well. Returns (B, T, D)."""
         B, T, _ = x_BTD.shape
         q_BHTK = self.q_proj(x_BTD).view(B, T, self.heads, self.head_width).transpose(1, 2)
         k_BGTK = self.k_proj(x_BTD).view(B, T, self.groups, self.head_width).transpose(1, 2)
-        v_BGTK = self.v_proj(x_BTD).view(B, T, self.groups, self.head_width).transpose(1, 2)
-        q_BHTK = rotate(self.q_norm(q_BHTK), *angles)
-        k_BGTK = rotate(self.k_norm(k_BGTK), *angles)
-        if memory is None:
-            mixed_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask_B1TS=mask_B1TS)
-        else:
-            k_BGSK, v_BGSK = memory.extend(k_BGTK, v_BGTK)
-            mixed_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, mask_B1TS=mask_B1TS)
+        v_BTGK = self.v_proj(x_BTD).view(B, T, self.groups, self.head_width)
+        if values_BTGK is not None:
+            gates_BTG = 3 * self.value_gate(x_BTD[..., :VALUE_GATE_CHANNELS]).sigmoid()
+            v_BTGK = v_BTGK + gates_BTG[..., None] * values_BTGK
+        v_BGTK = v_BTGK.transpose(1, 2)
+        q_BHTK, k_BGTK = self.q_norm(q_BHTK), self.k_norm(k_BGTK)
+        if angles is not None:
+            q_BHTK, k_BGTK = rotate(q_BHTK, *angles), rotate(k_BGTK, *angles)
+        if memory is not None:
+            k_BGTK, v_BGTK = memory.extend(k_BGTK, v_BGTK)
+        mixed_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask_B1TS=mask_B1TS, sharpness=self.sharpness)
         return self.o_proj(mixed_BHTK.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
 
 
@@ -104,36 +166,53 @@ class Memory:
 
 
 class FeedForward(nn.Module):
-    """SwiGLU (Shazeer 2020)."""
+    """SwiGLU (Shazeer 2020), squared ReLU (So et al. 2021), or GPT-2's GELU (Hendrycks & Gimpel 2016, by tanh)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.feed_forward_width, bias=False)
-        self.up_proj = nn.Linear(config.width, config.feed_forward_width, bias=False)
-        self.down_proj = nn.Linear(config.feed_forward_width, config.width, bias=False)
+        self.kind, D, F, bias = config.feed_forward, config.width, config.feed_forward_width, config.feed_forward_bias
+        if self.kind == "swiglu":
+            self.gate_proj = Linear(D, F, bias=bias)
+        self.up_proj = Linear(D, F, bias=bias)
+        self.down_proj = Linear(F, D, bias=bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.down_proj(functional.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))
+        if self.kind == "swiglu":
+            hidden_BTF = functional.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD)
+        elif self.kind == "squared_relu":
+            hidden_BTF = functional.relu(self.up_proj(x_BTD)).square()
+        else:
+            hidden_BTF = functional.gelu(self.up_proj(x_BTD), approximate="tanh")
+        return self.down_proj(hidden_BTF)
 
 
 class Block(nn.Module):
     """Attention, then feed-forward, each added to the residual stream after a norm of its input."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config.width, config.norm_epsilon)
-        self.self_attn = Attention(config)
-        self.post_attention_layernorm = RMSNorm(config.width, config.norm_epsilon)
+        if "residual_scales" in config.extras:
+            self.residual_scale = nn.Parameter(torch.ones(()))
+            self.start_scale = nn.Parameter(torch.zeros(()))
+        self.scaled = "residual_scales" in config.extras
+        self.input_layernorm = norm_of(config)
+        self.self_attn = Attention(config, layer)
+        self.post_attention_layernorm = norm_of(config)
         self.mlp = FeedForward(config)
 
     def forward(
         self,
         x_BTD: Tensor,
-        angles: tuple[Tensor, Tensor],
+        start_BTD: Tensor,
+        angles: tuple[Tensor, Tensor] | None,
         memory: Memory | None = None,
         mask_B1TS: Tensor | None = None,
+        values_BTGK: Tensor | None = None,
     ) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), angles, memory, mask_B1TS)
+        """`start_BTD` is what the first block got; `values_BTGK` this layer's embeddings of the tokens, if it has any."""
+        if self.scaled:
+            x_BTD = self.residual_scale.to(x_BTD.dtype) * x_BTD + self.start_scale.to(x_BTD.dtype) * start_BTD
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), angles, memory, mask_B1TS, values_BTGK)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
 
 
@@ -142,19 +221,41 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocabulary, config.width)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = RMSNorm(config.width, config.norm_epsilon)
+        V, D = config.vocabulary, config.width
+        self.embed_tokens = nn.Embedding(V, D)
+        if config.positions == "learned":
+            self.embed_positions = nn.Embedding(config.context_tokens, D)
+        if "value_embeddings" in config.extras:
+            width = config.key_value_heads * config.head_width
+            layers = [layer for layer in range(config.layers) if config.has_value_embedding(layer)]
+            self.embed_values = nn.ModuleDict({str(layer): nn.Embedding(V, width) for layer in layers})
+        if "smear" in config.extras:
+            self.smear_gate = Linear(SMEAR_CHANNELS, 1, bias=False)
+            self.smear_scale = nn.Parameter(torch.zeros(()))
+        if "backout" in config.extras:
+            self.backout_scale = nn.Parameter(torch.zeros(()))
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        self.norm = norm_of(config)
+
+    def smear(self, x_BTD: Tensor, before_BTD: Tensor) -> Tensor:
+        """Add a gated share of what stood one position before."""
+        gates_BT1 = self.smear_gate(x_BTD[..., :SMEAR_CHANNELS]).sigmoid()
+        return x_BTD + self.smear_scale.to(x_BTD.dtype) * gates_BT1 * before_BTD
 
 
 class Transformer(nn.Module):
-    """The whole model. `forward` ends at the hidden states; `logits` and the loss read the head themselves."""
+    """The whole model. `forward` ends at the hidden states; `logits` and the loss read the head themselves.
+
+    precision: of the activations; weights are kept in float32. recompute: compute a block's activations again in the
+    backward pass, for a third more work and a fraction of the memory (Chen et al. 2016).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.precision, self.recompute = torch.float32, False
         self.model = Decoder(config)
-        self.lm_head = nn.Linear(config.width, config.vocabulary, bias=False)
+        self.lm_head = Linear(config.width, config.vocabulary, bias=False)
         if config.tied_head:
             self.lm_head.weight = self.model.embed_tokens.weight
 
@@ -173,44 +274,138 @@ class Transformer(nn.Module):
         holds before them. Without one, every row is a sequence of its own from position 0, or several that do not see
         each other: `documents_BT` numbers them, and `positions_BT` counts from 0 in each.
         """
-        B, T = ids_BT.shape
         if positions_BT is None:
-            positions_BT = torch.arange(T, device=ids_BT.device).expand(B, T)
-        angles = rotary_angles(positions_BT, head_width=self.config.head_width, theta=self.config.rope_theta)
+            positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]  # one row of positions serves all
+        x_BTD, angles = self._embed(ids_BT, positions_BT), None
+        if self.config.positions == "rotary":
+            frequencies = rotary_frequencies(self.config).to(ids_BT.device)
+            cos_B1TK, sin_B1TK = rotary_angles(positions_BT, frequencies)
+            angles = cos_B1TK.to(x_BTD.dtype), sin_B1TK.to(x_BTD.dtype)
         mask_B1TS = None
         if cache is not None:
             S = int(positions_BT.max()) + 1
             mask_B1TS = (torch.arange(S) <= positions_BT[..., None])[:, None]
         elif documents_BT is not None:
             mask_B1TS = documents_mask(documents_BT)
-        x_BTD = self.model.embed_tokens(ids_BT)
-        for index, block in enumerate(self.model.layers):
-            memory = None
+        if "smear" in self.config.extras:
+            before_BTD = _one_before(x_BTD, positions_BT)
             if cache is not None:
                 assert slots_B is not None
-                memory = Memory(cache, index, slots_B, positions_BT)
-            x_BTD = block(x_BTD, angles, memory, mask_B1TS)
-        return self.model.norm(x_BTD)
+                before_BTD = cache.one_before(slots_B, positions_BT, x_BTD)
+            x_BTD = self.model.smear(x_BTD, before_BTD)
+        return self.model.norm(self._blocks(ids_BT, x_BTD, angles, mask_B1TS, cache, slots_B, positions_BT))
+
+    def _embed(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        x_BTD = self.model.embed_tokens(ids_BT)
+        if self.config.positions == "learned":
+            x_BTD = x_BTD + self.model.embed_positions(positions_BT)
+        if "embedding_norm" in self.config.extras:
+            x_BTD = functional.rms_norm(x_BTD, x_BTD.shape[-1:], eps=self.config.norm_epsilon)
+        return x_BTD.to(self.precision)
+
+    def _blocks(
+        self,
+        ids_BT: Tensor,
+        x_BTD: Tensor,
+        angles: tuple[Tensor, Tensor] | None,
+        mask_B1TS: Tensor | None,
+        cache: KeyValueCache | None,
+        slots_B: Tensor | None,
+        positions_BT: Tensor,
+    ) -> Tensor:
+        B, T = ids_BT.shape
+        start_BTD, half_way = x_BTD, self.config.layers // 2
+        halfway_BTD = None
+        for layer, block in enumerate(self.model.layers):
+            memory = values_BTGK = None
+            if cache is not None:
+                assert slots_B is not None
+                memory = Memory(cache, layer, slots_B, positions_BT)
+            if self.config.has_value_embedding(layer):
+                values = self.model.embed_values[str(layer)](ids_BT).to(x_BTD.dtype)
+                values_BTGK = values.view(B, T, self.config.key_value_heads, self.config.head_width)
+            inputs = (x_BTD, start_BTD, angles, memory, mask_B1TS, values_BTGK)
+            if self.recompute and torch.is_grad_enabled():
+                x_BTD = checkpoint(block, *inputs, use_reentrant=False)
+            else:
+                x_BTD = block(*inputs)
+            if layer == half_way:
+                halfway_BTD = x_BTD
+        if "backout" in self.config.extras and halfway_BTD is not None:
+            x_BTD = x_BTD - self.model.backout_scale.to(x_BTD.dtype) * halfway_BTD
+        return x_BTD
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores over the vocabulary for hidden states of any leading shape."""
-        return self.lm_head(hidden)
+        """Scores over the vocabulary for hidden states of any leading shape, float32."""
+        scores, cap = self.lm_head(hidden).float(), self.config.softcap
+        return scores if cap is None else cap * torch.tanh(scores / cap)
+
+    def loss(
+        self, hidden_ND: Tensor, targets_N: Tensor, weights: Weights, *, barred: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted sum of the cross-entropies of `logits(hidden_ND)`, and each of them: see `linear_cross_entropy`."""
+        head_VD = self.lm_head.weight
+        return linear_cross_entropy(hidden_ND, head_VD, targets_N, weights, softcap=self.config.softcap, barred=barred)
 
     def initialize(self, seed: int) -> None:
-        """Draw the starting weights from `seed`.
+        """Draw the starting weights from `seed`, as the shape's own makers do.
 
         Embeddings N(0, 1) and a head near zero: the first loss is that of a uniform guess. Projections that write to the
         residual stream start at zero, so every block starts as the identity; the rest is uniform with variance 1/fan-in.
+        With learned positions as GPT-2's: N(0, 0.02), the projections that write to the stream divided by sqrt(2 L).
+        The extras start as nanochat has them (commit 92d63d4).
         """
         generator = torch.Generator().manual_seed(seed)
+        start = _start_gpt2 if self.config.positions == "learned" else _start
         with torch.no_grad():
             for name, weight in self.named_parameters():
-                if weight.ndim < 2 or name.endswith(("o_proj.weight", "down_proj.weight")):
-                    weight.fill_(1.0 if weight.ndim < 2 else 0.0)
-                elif name == "model.embed_tokens.weight":
-                    weight.normal_(0, 1.0 if not self.config.tied_head else 0.02, generator=generator)
-                elif name == "lm_head.weight":
-                    weight.normal_(0, 0.001, generator=generator)
-                else:
-                    bound = (3 / weight.shape[1]) ** 0.5
-                    weight.uniform_(-bound, bound, generator=generator)
+                start(name, weight, self.config, generator)
+
+
+def _one_before(x_BTD: Tensor, positions_BT: Tensor) -> Tensor:
+    """What stands one position before each, 0 where a sequence begins."""
+    shifted_BTD = functional.pad(x_BTD, (0, 0, 1, 0))[:, :-1]
+    return shifted_BTD * (positions_BT > 0)[..., None]
+
+
+def _start(name: str, weight: Tensor, config: ModelConfig, generator: torch.Generator) -> None:
+    """Set one weight to where it starts."""
+    speed = "embedding_norm" in config.extras
+    if weight.ndim == 0:
+        _start_scale(name, weight, config)
+    elif weight.ndim == 1:
+        weight.fill_(0.0 if name.endswith("bias") else 1.0)
+    elif name.endswith(("o_proj.weight", "down_proj.weight")):
+        weight.zero_()
+    elif name == "model.embed_tokens.weight":
+        weight.normal_(0, 0.02 if config.tied_head else 0.8 if speed else 1.0, generator=generator)
+    elif name == "lm_head.weight":
+        weight.normal_(0, 0.001, generator=generator)
+    elif name.endswith("_gate.weight"):
+        weight.uniform_(0, 0.02, generator=generator)
+    else:
+        bound = (3 / (config.width if "embed_values" in name else weight.shape[1])) ** 0.5
+        bound *= 0.4 if speed and "mlp" in name else 1.0
+        weight.uniform_(-bound, bound, generator=generator)
+
+
+def _start_scale(name: str, weight: Tensor, config: ModelConfig) -> None:
+    parts = name.split(".")
+    depth = int(parts[2]) / max(1, config.layers - 1) if parts[1] == "layers" else 0.0  # 0 at the first layer, 1 at the last
+    weight.fill_(
+        {
+            "residual_scale": 1.15 - 0.10 * depth,
+            "start_scale": 0.20 - 0.15 * depth,
+            "smear_scale": 0.0,
+            "backout_scale": 0.2,
+        }[parts[-1]]
+    )
+
+
+def _start_gpt2(name: str, weight: Tensor, config: ModelConfig, generator: torch.Generator) -> None:
+    if weight.ndim == 1:
+        weight.fill_(0.0 if name.endswith("bias") else 1.0)
+    else:
+        into_stream = name.endswith(("o_proj.weight", "down_proj.weight"))
+        deviation = 0.02 / (2 * config.layers) ** 0.5 if into_stream else 0.01 if "positions" in name else 0.02
+        weight.normal_(0, deviation, generator=generator)

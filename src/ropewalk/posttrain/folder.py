@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import torch
 
 from ropewalk.artifact import Artifact, Part
-from ropewalk.artifact.manifest import digest_of
-from ropewalk.model.checkpoint import WEIGHTS, stream_weights, weight_shapes
+from ropewalk.model.checkpoint import save_like
 from ropewalk.model.transformer import Transformer
 from ropewalk.posttrain import GrpoOptions, SftOptions
 from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 from ropewalk.runtime.errors import ArtifactError
-from ropewalk.tokenizer.files import TOKENIZER_FILES
+from ropewalk.tokenizer.origin import made_with
 
 
 def check_tokenizer(model: Artifact, tokens: Artifact) -> None:
@@ -25,8 +23,7 @@ def check_tokenizer(model: Artifact, tokens: Artifact) -> None:
     """
     if "conversations" not in tokens.inputs:
         raise ArtifactError(f"{tokens.path} holds no conversations: make it with 'ropewalk tokenize --conversations'")
-    files = model.manifest["files"]
-    if tokens.inputs["tokenizer"]["digest"] != digest_of({name: files[name] for name in TOKENIZER_FILES if name in files}):
+    if not made_with(tokens, model):
         raise ArtifactError(
             f"{tokens.path} was not made with the tokenizer of {model.path}: tokenize the conversations with that one"
         )
@@ -45,10 +42,7 @@ def optimizer_for(model: Transformer, options: SftOptions | GrpoOptions, *, weig
 
 def write_folder(model: Transformer, base: Artifact, part: Part) -> dict[str, Any]:
     """Write the weights, and everything else as it is in `base`; return the facts that any trained model has."""
-    for name in base.manifest["files"]:
-        if name != WEIGHTS:
-            shutil.copyfile(base.path / name, part.folder / name)
-    stream_weights(part.folder / WEIGHTS, weight_shapes(model.config), model.state_dict().__getitem__)
+    save_like(model, base.path, list(base.manifest["files"]), part.folder)
     return {
         "threads": torch.get_num_threads(),
         "parameters": sum(weight.numel() for weight in model.parameters()),

@@ -21,7 +21,6 @@ from ropewalk.engine.load import load_engine
 from ropewalk.engine.sampling import Sampling
 from ropewalk.evaluate.answers import slots_for
 from ropewalk.evaluate.questions import Grade, grade, read_questions
-from ropewalk.model.loss import linear_cross_entropy
 from ropewalk.posttrain import GrpoOptions
 from ropewalk.posttrain.folder import optimizer_for, write_folder
 from ropewalk.posttrain.objective import Clip, advantages, all_equal, policy_loss, policy_slope
@@ -131,9 +130,7 @@ class Trainer:
                 terms = (-losses_C, old_C, rows.rollout_N[chunk], rows.advantages_N[chunk], self.clip)
                 return policy_slope(*terms) / self.tokens
 
-            surrogate, losses_N = linear_cross_entropy(
-                hidden_ND, self.engine.model.lm_head.weight, targets_N, slope, barred=self.engine.banned
-            )
+            surrogate, losses_N = self.engine.model.loss(hidden_ND, targets_N, slope, barred=self.engine.banned)
             surrogate.backward()
             logprobs.append(-losses_N)
         self.old = self.old or logprobs

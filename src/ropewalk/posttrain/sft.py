@@ -10,7 +10,6 @@ import torch
 
 from ropewalk.artifact import Part, open_artifact
 from ropewalk.model.checkpoint import load_model
-from ropewalk.model.loss import linear_cross_entropy
 from ropewalk.model.transformer import Transformer
 from ropewalk.posttrain import SftOptions
 from ropewalk.posttrain.folder import check_tokenizer, optimizer_for, write_folder
@@ -83,7 +82,7 @@ def held_out_loss(model: Transformer, batches: Sequence[Rows]) -> float | None:
     for rows in batches:
         with torch.no_grad():
             hidden_ND, targets_N = states_and_targets(model, rows)
-            _, losses_N = linear_cross_entropy(hidden_ND, model.lm_head.weight, targets_N, torch.ones(len(targets_N)))
+            _, losses_N = model.loss(hidden_ND, targets_N, torch.ones(len(targets_N)))
         nats += float(losses_N.double().sum())
         count += len(targets_N)
     return nats / count if count else None

@@ -21,7 +21,7 @@ from ropewalk.config import Estimate, Input, Stage, build_stage
 if TYPE_CHECKING:
     from ropewalk.model.config import ModelConfig
 
-STAGE = Stage("pretrain", "model", version=2, libraries=("numpy", "torch"))
+STAGE = Stage("pretrain", "model", version=3, libraries=("numpy", "torch"))
 
 
 @dataclass(frozen=True)
@@ -30,40 +30,66 @@ class PretrainOptions:
 
     tokens: Annotated[Path, Input("tokens")]
     """The tokens artifact to learn from."""
-    tokenizer: Annotated[Path, Input("tokenizer")]
-    """The tokenizer that made the tokens; its files are copied into the model's folder."""
+    tokenizer: Annotated[Path | None, Input("tokenizer", also="model")] = None
+    """The tokenizer that made the tokens; its files are copied into the model's folder. Not needed with `init`."""
+    init: Annotated[Path | None, Input("model")] = None
+    """A model to go on from, one of ours or an imported one, instead of new weights: its shape and its tokenizer are kept.
+    Make the tokens with `ropewalk tokenize --tokenizer` and that model."""
     conversations: Annotated[Path | None, Input("tokens")] = None
     """Conversations as tokens to mix in, made with the same tokenizer: a model that learns from the start how it will be
     asked can answer about what only its pages told it."""
     conversation_fraction: Annotated[float, Gt(0), Lt(1)] = 0.15
     """Fraction of the rows that come from the conversations, if there are any; only what the assistant says is learned of
     them."""
+    replay: Annotated[Path | None, Input("tokens")] = None
+    """Another corpus as tokens to mix in: what a model of `init` read before, so that it does not forget it, or anything."""
+    replay_fraction: Annotated[float, Gt(0), Lt(1)] = 0.3
+    """Fraction of the rows of text that come from `replay`, if it is given."""
+    preset: Literal["portable", "speed", "gpt2"] = "portable"
+    """The shape: Qwen3's, which other programs load; what learns most in a given time, which only ropewalk loads; or
+    GPT-2's."""
     depth: Annotated[int, Gt(0)] = 4
-    """Layers. Width (64 a layer), heads and the feed-forward width follow from it."""
+    """Layers. Width (64 a layer), heads, the feed-forward width and what is left out below follow from it: `ropewalk size`
+    shows all of it."""
     width: Annotated[int, Gt(0)] | None = None
     """Model width, if not 64 a layer; a multiple of the head width."""
     head_width: Annotated[int, Gt(0), MultipleOf(2)] = 64
     """Width of an attention head. Narrower ones make more of them, which a small model is short of."""
-    context_tokens: Annotated[int, Ge(8)] = 512
-    """Longest sequence the model reads."""
-    batch_rows: Annotated[int, Gt(0)] = 8
-    """Sequences a step."""
-    train_tokens: Annotated[int, Gt(0)] = 10_000_000
-    """Tokens to read in all, rounded up to whole steps; beyond the corpus' own, it is read again in another order."""
-    matrix_rate: Annotated[float, Gt(0)] = 0.02
-    """Peak learning rate of the matrices inside blocks (Muon)."""
-    embedding_rate: Annotated[float, Gt(0)] = 0.1
-    """Peak learning rate of the embedding (AdamW)."""
-    head_rate: Annotated[float, Gt(0)] = 0.006
-    """Peak learning rate of the output head (AdamW)."""
-    norm_rate: Annotated[float, Gt(0)] = 0.01
-    """Peak learning rate of the norms' weights (AdamW)."""
-    weight_decay: Annotated[float, Ge(0)] = 0.1
-    """Cautious decay of the matrices, as a share of their learning rate."""
+    context_tokens: Annotated[int, Ge(8)] | None = None
+    """Longest sequence the model reads: 512, GPT-2's 1,024, or what a model of `init` was made for."""
+    batch_rows: Annotated[int, Gt(0)] | None = None
+    """Sequences a step; by the dial so many that the run has some 2,500 steps."""
+    pass_rows: Annotated[int, Gt(0)] | None = None
+    """Sequences in one forward and backward pass, if not all of a step's: less memory, and the step stays the same but for
+    the last bits."""
+    train_tokens: Annotated[int, Gt(0)] | None = None
+    """Tokens to read in all, rounded up to whole steps; by the dial 10.5 for each parameter. Beyond the corpus' own, it is
+    read again in another order."""
+    matrix_rate: Annotated[float, Gt(0)] | None = None
+    """Peak learning rate of the matrices inside blocks (Muon); by the dial 0.02."""
+    embedding_rate: Annotated[float, Gt(0)] | None = None
+    """Peak learning rate of the embedding (AdamW); by the dial 0.1 at width 256, falling with its root."""
+    head_rate: Annotated[float, Gt(0)] | None = None
+    """Peak learning rate of the output head (AdamW); by the dial 0.006 at width 256, falling with its root."""
+    norm_rate: Annotated[float, Gt(0)] | None = None
+    """Peak learning rate of the norms' weights and of biases (AdamW); by the dial 0.01."""
+    adamw_rate: Annotated[float, Gt(0)] | None = None
+    """One peak learning rate for all weights, under AdamW, instead of the four above: for a model of `init` that was trained
+    elsewhere, 1e-4 to 3e-4 is usual."""
+    weight_decay: Annotated[float, Ge(0)] | None = None
+    """Cautious decay of the matrices, as a share of their learning rate; by the dial 0.1."""
     warm_up_steps: Annotated[int, Ge(0)] = 40
     """Steps in which the learning rate rises from 0."""
     warm_down_fraction: Annotated[float, Ge(0), Le(1)] = 0.65
     """Last part of the run, in which the learning rate falls to a twentieth."""
+    spike_deviations: Annotated[float, Gt(0)] | None = 6.0
+    """Leave out a step whose loss or gradient lies so many standard deviations above the last 128 steps'."""
+    within_documents: bool = False
+    """Let no position see the document before its own in a row. Slower, and hardly better for models that read pages."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of activations and products; weights are float32. `auto` is bfloat16 on a GPU that has it, else float32."""
+    recompute: bool = False
+    """Compute each block's activations again in the backward pass: a third more work, a fraction of the memory."""
     evaluate_every_steps: Annotated[int, Gt(0)] = 250
     """Steps between looks at the held-out documents."""
     evaluate_documents: Annotated[int, Gt(0)] = 24
@@ -76,39 +102,49 @@ class PretrainOptions:
 
 
 def run(options: PretrainOptions, *, out: Path, force: bool = False) -> Artifact:
-    """Train a model into the artifact `out`.
+    """Train a model into the artifact `out`. Started by torchrun, every process takes part, and the first writes.
 
     Raises:
-        ArtifactError: the tokens or the conversations were not made with this tokenizer, or what stands at `out` differs.
-        OptionError: a shape that does not work out.
+        ArtifactError: tokens of another tokenizer, or what stands at `out` differs.
+        OptionError: a shape that does not work out. InputError: training diverged, or tokens that do not fit the model.
+        MachineError: too little memory.
     """
-    from ropewalk.pretrain.run import make_model
+    from ropewalk.pretrain.run import follow, make_model
+    from ropewalk.pretrain.world import the_world
 
-    return build_stage(STAGE, options, out=out, force=force, make=lambda part: make_model(options, part))
+    world = the_world()
+    if not world.first:
+        return follow(options, world, out=out)
+    try:
+        return build_stage(STAGE, options, out=out, force=force, make=lambda part: make_model(options, part, world))
+    finally:
+        world.tell("done")
 
 
 def estimate(options: PretrainOptions, amount: float) -> Estimate:
     """Training time from the model's FLOPs, at 28 GFLOP/s a core as measured with compiled blocks (LOG.md, 2026-11-25)."""
+    from ropewalk.pretrain.dial import turn
     from ropewalk.runtime.machine import cores
 
-    vocabulary = 4096  # the tokenizer is not made yet
-    shape = shape_of(options, vocabulary)
-    parameters = shape.matrix_parameters + vocabulary * shape.width
-    seconds = options.train_tokens * shape.training_flops_per_token / (28e9 * cores())
-    return Estimate(seconds + 30, disk_bytes=5.0 * 4 * parameters, amount=parameters)
+    shape = shape_of(options, vocabulary=4096)  # the tokenizer is not made yet
+    seconds = turn(shape, vars(options)).train_tokens * shape.training_flops_per_token / (28e9 * cores())
+    return Estimate(seconds + 30, disk_bytes=5.0 * 4 * shape.parameters, amount=shape.parameters)
 
 
 def shape_of(options: PretrainOptions, vocabulary: int) -> ModelConfig:
-    """The shape that these options ask for."""
-    from ropewalk.model.config import portable
+    """The shape that these options ask for, where they do not go on from a model."""
+    from ropewalk.model.config import PRESETS
 
-    return portable(
+    return PRESETS[options.preset](
         depth=options.depth,
         vocabulary=vocabulary,
-        context_tokens=options.context_tokens,
+        context_tokens=options.context_tokens or CONTEXT_TOKENS[options.preset],
         width=options.width,
         head_width=options.head_width,
     )
+
+
+CONTEXT_TOKENS = {"portable": 512, "speed": 512, "gpt2": 1024}
 
 
 def pages_read(model: Path, step: int | None) -> Iterator[tuple[str, str]]:

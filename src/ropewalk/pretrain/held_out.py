@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ropewalk.model.loss import bits_per_byte, linear_cross_entropy
+from ropewalk.model.loss import bits_per_byte
 from ropewalk.model.transformer import Transformer
 from ropewalk.tokenizer.shards import TokenReader
 
@@ -61,12 +61,12 @@ def document_losses(
         for index, window in enumerate(some):
             ids_BT[index, : len(window.ids) - 1] = torch.from_numpy(window.ids[:-1])
             targets_BT[index, : len(window.ids) - 1] = torch.from_numpy(window.ids[1:])
+        device = model.lm_head.weight.device
         with torch.no_grad():
-            hidden_ND = model(ids_BT).flatten(0, 1)
-            _, losses_N = linear_cross_entropy(
-                hidden_ND, model.lm_head.weight, targets_BT.flatten(), torch.ones(targets_BT.numel())
-            )
-        losses_BT = losses_N.view(height, length).double().numpy()
+            hidden_ND = model(ids_BT.to(device)).flatten(0, 1)
+            targets_N = targets_BT.flatten().to(device)
+            _, losses_N = model.loss(hidden_ND, targets_N, torch.ones(len(targets_N), device=device))
+        losses_BT = losses_N.view(height, length).double().cpu().numpy()
         for index, window in enumerate(some):
             scored = slice(window.scored_from, len(window.ids) - 1)
             nats[window.document] += losses_BT[index, scored].sum()

@@ -7,31 +7,31 @@ Shapes: B rows, T context tokens, N tokens to be learned, D model width, V vocab
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ropewalk.artifact import Part
-from ropewalk.model.loss import linear_cross_entropy
 from ropewalk.model.transformer import Transformer
+from ropewalk.pretrain.averages import Averages, named
+from ropewalk.pretrain.checkpoints import Checkpoints
 from ropewalk.pretrain.optimizer import Optimizer
 from ropewalk.pretrain.schedule import Schedule
-from ropewalk.runtime.errors import InputError
+from ropewalk.pretrain.spikes import Spikes
+from ropewalk.pretrain.world import ALONE, World
+from ropewalk.runtime.errors import InputError, MachineError
 from ropewalk.runtime.machine import can_compile
 from ropewalk.runtime.metrics import Metrics, read_metrics
 from ropewalk.runtime.progress import progress, say
+from ropewalk.runtime.signals import held_back
 
-CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY_SECONDS = 30.0
 
 
@@ -66,103 +66,176 @@ def train(
     steps_together: int = 1,
     members: int = 1,
     average_decay: float | None = None,
+    spike_deviations: float | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train `model` in place for `schedule.steps` steps, from the part's last checkpoint if there is one.
 
+    Ctrl-C and SIGTERM wait for the step under way, whose end is saved.
+
     Args:
-        learn: leaves a step's gradients in the weights. A pure function of the weights and the step, so that a resumed
-            run does what an undisturbed one would have done.
+        learn: leaves a step's gradients in the weights (in a world of several, this process' share of them). A pure
+            function of the weights and the step, so that a resumed run does what an undisturbed one would have done.
         evaluate: figures worth logging every `evaluate_every_steps` steps and at the end; must not change any state.
         step_size: how far a step moves the progress bar, in `unit`.
         steps_together: take checkpoints only after whole groups of so many steps, because `learn` may keep something
             from the first step of a group to its last.
         members: train so often, each time from the weights given and on with the steps, and end with the mean of all.
         average_decay: end (each member) with the exponential moving average of the weights that decays by this a step.
+        spike_deviations: leave out steps that jump, see `Spikes`.
     """
-    checkpoint = part.scratch / CHECKPOINT
     averages = Averages(model, steps=schedule.steps, members=members, decay=average_decay)
-    first_step, steps = _restore(checkpoint, model, optimizer, averages), schedule.steps * members
-    last_loss, saved_at = float("nan"), time.monotonic()
-    title = f"train {sum(weight.numel() for weight in model.parameters()) / 1e6:.1f}M"
-    with (
-        Metrics(part.logs, resumed_at_step=first_step) as metrics,
-        progress(title, total=steps * step_size, unit=unit, done=first_step * step_size) as bar,
-    ):
+    run = _Run(model, optimizer, averages, Spikes(spike_deviations), world)
+    steps, last_loss, saved_at = schedule.steps * members, float("nan"), time.monotonic()
+    with ExitStack() as stack:
+        checkpoints = stack.enter_context(Checkpoints(part.scratch))
+        first_step = run.restore(checkpoints)
+        metrics = stack.enter_context(Metrics(part.logs, resumed_at_step=first_step)) if world.first else None
+        title = f"train {sum(weight.numel() for weight in model.parameters()) / 1e6:.1f}M"
+        bar = stack.enter_context(
+            progress(title, total=steps * step_size, unit=unit, done=first_step * step_size, silent=not world.first)
+        )
+        signals = stack.enter_context(held_back())
+        stack.enter_context(_memory_named())
         for step in range(first_step, steps):
             started, within = time.monotonic(), step % schedule.steps
             if step and within == 0:
                 averages.begin_member(model)
                 optimizer.reset()
-            learned = learn(step)
-            gradient_norm = _update(model, optimizer, schedule, within)
+            learned = run.step(learn(step), step, schedule)
             averages.follow(model, step)
-            if not math.isfinite(learned.loss + gradient_norm):
-                raise InputError(
-                    f"training diverged at step {step}: the loss is {learned.loss}, the gradient's norm {gradient_norm}; "
-                    "lower the learning rates, the matrices' first, and start over with --force"
-                )
             last_loss = learned.loss
             seconds = time.monotonic() - started
             figures = {
                 "train/loss": learned.loss,
-                "train/gradient_norm": gradient_norm,
+                "train/gradient_norm": run.gradient_norm,
                 "train/learning_rate_fraction": schedule.rate_fraction(within),
                 "train/tokens_per_second": learned.tokens / seconds,
+                **({"train/skipped_steps": float(run.skipped)} if run.skipped else {}),
                 **learned.figures,
             }
-            if (step + 1) % evaluate_every_steps == 0 or step + 1 == steps:
+            if world.first and ((step + 1) % evaluate_every_steps == 0 or step + 1 == steps):
                 figures.update(evaluate())
-            metrics.log(step, figures)
+            if metrics is not None:
+                metrics.log(step, figures)
             bar.advance(step_size, note=f"loss {learned.loss:.3f}")
-            due = time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS and (step + 1) % steps_together == 0
-            if due or step + 1 == steps:
-                _save(checkpoint, model, optimizer, averages, step + 1)
+            together = (step + 1) % steps_together == 0
+            due = time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS
+            stop, due = run.agree(signals.came is not None, due)
+            if step + 1 == steps or (together and (due or stop)):
+                run.save(checkpoints, step + 1)
                 saved_at = time.monotonic()
+            if stop:
+                checkpoints.wait()
+                signals.answer()  # raises, most often; in a world of several, perhaps another process' signal it was
+                if world.size > 1:
+                    raise KeyboardInterrupt
     if first_step == steps:
         last_loss = read_metrics(part.logs)[-1]["train/loss"]
     return Trained(steps, last_loss)
 
 
-class Averages:
-    """What a run ends with in place of its last weights, if it is asked to: averages over steps, and over members.
+class _Run:
+    """What a run consists of between its steps."""
 
-    A moving average over the steps of a member, of which the first are a plain mean; and the mean of where members ended
-    that began alike (Wortsman et al. 2022, "Model soups"). Runs over data in another order differ by chance, their means
-    less so.
-    """
+    def __init__(self, model: Transformer, optimizer: Optimizer, averages: Averages, spikes: Spikes, world: World) -> None:
+        self.model, self.optimizer, self.averages, self.spikes, self.world = model, optimizer, averages, spikes, world
+        self.gradient_norm, self.skipped = 0.0, 0
 
-    def __init__(self, model: Transformer, *, steps: int, members: int, decay: float | None) -> None:
-        self.steps, self.members, self.decay = steps, members, decay
-        averaged = _named(model) if members > 1 or decay is not None else {}
-        copies = {name: weight.clone() for name, weight in averaged.items()}
-        self.start = copies if members > 1 else {}
-        self.moving = {name: weight.clone() for name, weight in copies.items()} if decay is not None else {}
-        self.mean = {name: torch.zeros_like(weight) for name, weight in copies.items()} if members > 1 else {}
+    def step(self, learned: Learned, step: int, schedule: Schedule) -> Learned:
+        """Add up what all processes learned and move the weights, unless the step jumps. Returns it with the whole loss.
 
-    def begin_member(self, model: Transformer) -> None:
-        """Put the weights back to where all members begin."""
-        _put(model, self.start)
+        Raises:
+            InputError: the loss or the gradients are not finite.
+        """
+        loss = learned.loss
+        weights = list(self.model.parameters())
+        if self.world.size > 1:
+            for weight in weights:
+                if weight.grad is None:
+                    weight.grad = torch.zeros_like(weight)
+            total = torch.tensor([loss], dtype=torch.float64, device=weights[0].device)
+            self.world.add([total, *(weight.grad for weight in weights if weight.grad is not None)])
+            loss = float(total)
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        self.gradient_norm = torch.nn.utils.get_total_norm(gradients).item()
+        if not math.isfinite(loss + self.gradient_norm):
+            raise InputError(
+                f"training diverged at step {step}: the loss is {loss}, the gradient's norm {self.gradient_norm}; "
+                "lower the learning rates, the matrices' first, and start over with --force"
+            )
+        if self.spikes.jumps(loss, self.gradient_norm):
+            self.skipped += 1
+            self.model.zero_grad()
+        else:
+            within = step % schedule.steps
+            self.optimizer.step(rate_fraction=schedule.rate_fraction(within), momentum=schedule.momentum(within))
+        return Learned(loss, learned.tokens, learned.figures)
 
-    def follow(self, model: Transformer, step: int) -> None:
-        """Take in the weights as they are after `step`; where a member ends, put its average in their place."""
-        member, within = divmod(step, self.steps)
-        if self.decay is not None:
-            share = 1 - min(self.decay, within / (within + 1))
-            for name, weight in _named(model).items():
-                self.moving[name].lerp_(weight, share)
-        if within + 1 < self.steps:
-            return
-        _put(model, self.moving)
-        if self.members > 1:
-            for name, weight in _named(model).items():
-                self.mean[name].lerp_(weight, 1 / (member + 1))
-            if member + 1 == self.members:
-                _put(model, self.mean)
+    def agree(self, stop: bool, due: bool) -> tuple[bool, bool]:
+        """Whether any process is to stop, and whether the first finds a checkpoint due: the same for all."""
+        if self.world.size == 1:
+            return stop, due
+        words = torch.tensor([float(stop), float(due and self.world.first)], device=next(self.model.parameters()).device)
+        self.world.add([words])
+        return bool(words[0] > 0), bool(words[1] > 0)
 
-    def state(self) -> dict[str, Tensor]:
-        """What a run that carries on needs to know."""
-        kinds = {"moving": self.moving, "mean": self.mean}
-        return {f"{kind}.{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on."""
+        tensors = {f"model.{name}": weight for name, weight in named(self.model).items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
+        tensors |= {f"averages.{name}": tensor for name, tensor in self.averages.state().items()}
+        tensors |= {f"spikes.{name}": tensor for name, tensor in self.spikes.state().items()}
+        return tensors
+
+    def save(self, checkpoints: Checkpoints, step: int) -> None:
+        if self.world.first:
+            checkpoints.save(self.tensors(), step)
+
+    def restore(self, checkpoints: Checkpoints) -> int:
+        """Take over the newest checkpoint, in all processes. Returns the step to go on with, 0 without one."""
+        loaded = checkpoints.load() if self.world.first else None
+        step = self.world.tell(loaded[1] if loaded else 0)
+        if step == 0:
+            return 0
+        tensors = self.world.tell(loaded[0] if loaded else None)
+        _check_shapes(named(self.model), tensors, checkpoints)
+        with torch.no_grad():
+            for name, weight in named(self.model).items():
+                weight.copy_(tensors[f"model.{name}"])
+        for kind, state in (("averages", self.averages.state()), ("spikes", self.spikes.state())):
+            for name, tensor in state.items():
+                tensor.copy_(tensors[f"{kind}.{name}"])
+        marked = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
+        self.optimizer.load({name.removeprefix("optimizer."): value for name, value in marked.items()})
+        if self.world.first:
+            say(f"carrying on at step {step}")
+        return step
+
+
+def _check_shapes(weights: Mapping[str, Tensor], tensors: Mapping[str, Tensor], checkpoints: Checkpoints) -> None:
+    for name, weight in weights.items():
+        found = tensors.get(f"model.{name}")
+        if found is None or found.shape != weight.shape:
+            shape = None if found is None else tuple(found.shape)
+            raise InputError(
+                f"{checkpoints.path} is of another model: {name} is {shape}, not {tuple(weight.shape)}; "
+                "delete it, and the same command starts from step 0"
+            )
+
+
+@contextmanager
+def _memory_named() -> Iterator[None]:
+    """Say what helps when memory runs out."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise MachineError(
+            "there is too little memory for a step: set pass_rows to read fewer rows at a time (the step stays the same), "
+            "or recompute = true to keep fewer activations"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -184,81 +257,57 @@ class Rows:
         """How many ids there are, without padding."""
         return self.ids_BT.size if self.documents_BT is None else int(np.count_nonzero(self.documents_BT >= 0))
 
+    def some(self, chosen: slice) -> Rows:
+        """These rows alone."""
+        arrays = (self.ids_BT, self.targets_BT, self.mask_BT, self.positions_BT, self.documents_BT)
+        return Rows(*(None if array is None else array[chosen] for array in arrays))  # pyright: ignore[reportArgumentType]
+
 
 def states_and_targets(model: Transformer, rows: Rows) -> tuple[Tensor, Tensor]:
     """Read the rows; return the hidden states before the targets that count (N, D), and these targets (N,)."""
+    device = model.lm_head.weight.device
+
+    def there(array: Any) -> Any:
+        return None if array is None else torch.from_numpy(array).to(device)
+
     hidden_BTD = model(
-        torch.from_numpy(rows.ids_BT),
-        positions_BT=None if rows.positions_BT is None else torch.from_numpy(rows.positions_BT),
-        documents_BT=None if rows.documents_BT is None else torch.from_numpy(rows.documents_BT),
-    )
-    hidden_ND, targets_N = hidden_BTD.flatten(0, 1), torch.from_numpy(rows.targets_BT).flatten()
+        there(rows.ids_BT), positions_BT=there(rows.positions_BT), documents_BT=there(rows.documents_BT)
+    )  # fmt: skip
+    hidden_ND, targets_N = hidden_BTD.flatten(0, 1), there(rows.targets_BT).flatten()
     if rows.mask_BT.all():
         return hidden_ND, targets_N
     # The head is a third of a small model's work: spare it what nobody learns.
-    counted_N = torch.from_numpy(np.flatnonzero(rows.mask_BT))
+    counted_N = there(np.flatnonzero(rows.mask_BT))
     return hidden_ND[counted_N], targets_N[counted_N]
 
 
-def learn_rows(model: Transformer, rows: Rows) -> Learned:
-    """Leave the gradient of the mean loss over the rows' targets in the weights, in nats; 0 where no target counts."""
-    hidden_ND, targets_N = states_and_targets(model, rows)
-    weights_N = torch.full((len(targets_N),), 1 / max(1, len(targets_N)))
-    loss, _ = linear_cross_entropy(hidden_ND, model.lm_head.weight, targets_N, weights_N)
-    loss.backward()
-    return Learned(loss.item(), rows.tokens)
+def learn_rows(model: Transformer, rows: Rows, *, pass_rows: int | None = None, world: World = ALONE) -> Learned:
+    """Leave the gradient of the mean loss over the rows' targets in the weights, in nats; 0 where no target counts.
+
+    pass_rows: rows in one forward and backward pass; gradients of several passes add up to those of one.
+    world: this process takes its share of the passes; loss and gradients of all add up to the mean.
+    """
+    B = len(rows.ids_BT)
+    _check_ids(rows, model.config.vocabulary)
+    size = min(pass_rows or B, -(-B // world.size))
+    counted, loss = max(1, int(np.count_nonzero(rows.mask_BT))), 0.0
+    for start in range(world.rank * size, B, world.size * size):
+        hidden_ND, targets_N = states_and_targets(model, rows.some(slice(start, start + size)))
+        weights_N = torch.full((len(targets_N),), 1 / counted, device=hidden_ND.device)
+        loss_of_pass, _ = model.loss(hidden_ND, targets_N, weights_N)
+        loss_of_pass.backward()
+        loss += loss_of_pass.item()
+    return Learned(loss, rows.tokens)
 
 
-def _update(model: Transformer, optimizer: Optimizer, schedule: Schedule, step: int) -> float:
-    """Apply the gradients that lie in the weights. Returns the norm they had, all together."""
-    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    optimizer.step(rate_fraction=schedule.rate_fraction(step), momentum=schedule.momentum(step))
-    return norm.item()
-
-
-def _save(path: Path, model: Transformer, optimizer: Optimizer, averages: Averages, step: int) -> None:
-    """Write weights, their averages, optimizer state and step as one file, in one rename."""
-    tensors: dict[str, Tensor] = {f"model.{name}": weight for name, weight in _named(model).items()}
-    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
-    tensors |= {f"averages.{name}": tensor for name, tensor in averages.state().items()}
-    draft = path.with_suffix(".draft")
-    save_file(tensors, draft, metadata={"step": json.dumps(step)})
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())  # or a power cut may keep the rename and lose the bytes
-    draft.replace(path)
-
-
-def _restore(path: Path, model: Transformer, optimizer: Optimizer, averages: Averages) -> int:
-    """Take over a checkpoint. Returns the step to go on with, 0 without one."""
-    if not path.is_file():
-        return 0
-    try:
-        with safe_open(path, framework="pt") as file:
-            step = json.loads(file.metadata()["step"])
-        tensors = load_file(path)
-    except (SafetensorError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete it, and the same command starts from step 0") from None
-    with torch.no_grad():
-        for name, weight in _named(model).items():
-            weight.copy_(tensors[f"model.{name}"])
-    for name, tensor in averages.state().items():
-        tensor.copy_(tensors[f"averages.{name}"])
-    optimizer.load(
-        {name.removeprefix("optimizer."): value for name, value in tensors.items() if name.startswith("optimizer.")}
-    )
-    say(f"carrying on at step {step}")
-    return step
-
-
-def _named(model: Transformer) -> dict[str, Tensor]:
-    return {name: weight.data for name, weight in model.named_parameters()}
-
-
-def _put(model: Transformer, weights: Mapping[str, Tensor]) -> None:
-    """Copy weights into the model; none are none to copy."""
-    for name, weight in weights.items():
-        model.get_parameter(name).data.copy_(weight)
+def _check_ids(rows: Rows, vocabulary: int) -> None:
+    """Refuse ids that the model has no embedding for: torch would say so in words of its own, or not at all on a GPU."""
+    highest = int(max(rows.ids_BT.max(initial=0), rows.targets_BT.max(initial=0)))
+    if highest >= vocabulary:
+        raise InputError(
+            f"the tokens hold the id {highest}, but the model's vocabulary ends at {vocabulary - 1}: they were damaged, or "
+            "made with another tokenizer; 'ropewalk verify' tells which"
+        )
 
 
 def compile_blocks(model: Transformer) -> None:

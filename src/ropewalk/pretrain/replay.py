@@ -27,13 +27,13 @@ def pages_read(model: Path, step: int | None) -> Iterator[tuple[str, str]]:
     if not 0 <= steps <= run.steps:
         raise OptionError(f"{model} was trained for {run.steps} steps: give a step from 0 to that")
     urls = {}
-    if "corpus" in run.tokens.inputs:
-        corpus = open_input(run.tokens, "corpus")
-        for batch in read_documents(corpus.path, columns=("page_id", "url")):
-            urls.update(zip(batch["page_id"].to_pylist(), batch["url"].to_pylist(), strict=True))
-    for row in run.order.documents_read(steps):
-        page_id = bytes(run.reader.documents[row]["page_id"]).hex()
-        yield page_id, urls.get(page_id, "")
+    for tokens in run.tokens:
+        if "corpus" in tokens.inputs:
+            for batch in read_documents(open_input(tokens, "corpus").path, columns=("page_id", "url")):
+                urls.update(zip(batch["page_id"].to_pylist(), batch["url"].to_pylist(), strict=True))
+    for _, page_id in run.order.pages_in_rows(steps * run.order.rows):
+        if page_id not in run.conversations:
+            yield page_id, urls.get(page_id, "")
 
 
 def first_read(model: Path, page_ids: Collection[str]) -> int | None:
@@ -42,41 +42,42 @@ def first_read(model: Path, page_ids: Collection[str]) -> int | None:
     Raises: as `pages_read`.
     """
     run = _replayed(model)
-    steps = [run.order.first_step(row, run.steps) for row in run.reader.rows_of(page_ids)]
-    return min((step for step in steps if step is not None), default=None)
+    row = run.order.first_row_of(page_ids, run.steps * run.order.rows)
+    return None if row is None else row // run.order.rows + 1
 
 
 @dataclass(frozen=True)
 class _Replayed:
-    """A run of pretraining as its manifest describes it."""
+    """A run of pretraining as its manifest describes it. conversations: the hashes of those among the pages."""
 
     steps: int
-    tokens: Artifact
-    reader: TokenReader
+    tokens: tuple[Artifact, ...]
     order: ReadingOrder | MixedOrder
+    conversations: frozenset[str]
 
 
 def _replayed(model: Path) -> _Replayed:
     trained = pretrained(open_artifact(model, "model"))
     if "tokens" not in trained.inputs:
         raise OptionError(f"{model} was not trained here, so what it has read is not known: give a model of your own pages")
-    tokens = open_input(trained, "tokens")
-    options = trained.options
-    reader = TokenReader(tokens.path)
-    mixed = "conversations" in trained.inputs
+    options, facts = trained.options, trained.facts
+    read = {name: open_input(trained, name) for name in ("tokens", "replay", "conversations") if name in trained.inputs}
+    readers = {name: TokenReader(tokens.path) for name, tokens in read.items()}
     order = reading_order(
-        reader,
-        TokenReader(open_input(trained, "conversations").path) if mixed else None,
-        fraction=options["conversation_fraction"] if mixed else 0.0,  # models from before it existed lack the option
+        readers["tokens"],
+        (readers.get("replay"), options.get("replay_fraction", 0.0)),
+        (readers.get("conversations"), options.get("conversation_fraction", 0.0)),
         seed=options["seed"],
-        rows=options["batch_rows"],
-        context_tokens=options["context_tokens"],
+        rows=facts.get("batch_rows") or options["batch_rows"],  # models from before 2026-11-26 lack these facts
+        context_tokens=facts.get("row_tokens") or facts["shape"]["context_tokens"],
     )
-    return _Replayed(trained.facts["steps"], tokens, reader, order)
+    talk = readers["conversations"].documents["page_id"].tolist() if "conversations" in readers else []
+    tokens = tuple(tokens for name, tokens in read.items() if name != "conversations")
+    return _Replayed(facts["steps"], tokens, order, frozenset(bytes(page_id).hex() for page_id in talk))
 
 
 def pretrained(model: Artifact) -> Artifact:
-    """The model that this one began from, at the start of the chain: itself, unless it was trained from another.
+    """The model that this one began from by reading pages: itself, unless it was trained further on something else.
 
     Raises:
         ArtifactError: one of the chain is gone, or has been rebuilt since.

@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ropewalk.artifact import Part, open_artifact
-from ropewalk.model.checkpoint import save_model
+from ropewalk.artifact import Artifact, Part, open_artifact
+from ropewalk.model.checkpoint import load_model, save_like, save_model
 from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain import PretrainOptions, shape_of
+from ropewalk.pretrain.dial import Dial, turn
 from ropewalk.pretrain.held_out import document_losses, held_out_rows, total_bits_per_byte
 from ropewalk.pretrain.loop import Learned, Rows, compile_blocks, learn_rows, train
 from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 from ropewalk.pretrain.schedule import Schedule
-from ropewalk.runtime.errors import ArtifactError
+from ropewalk.pretrain.world import ALONE, World, device
+from ropewalk.runtime.errors import ArtifactError, OptionError
 from ropewalk.runtime.seeds import derive_seed
 from ropewalk.tokenizer.encoding import Tokenizer, copy_files
-from ropewalk.tokenizer.order import reading_order
+from ropewalk.tokenizer.order import MixedOrder, ReadingOrder, reading_order
+from ropewalk.tokenizer.origin import made_with
 from ropewalk.tokenizer.shards import TokenReader
 from ropewalk.tokenizer.special import BOUNDARY, PAD, TURN_END
 
 
-def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Begun:
+    """What a run begins with: where its tokenizer lies, the model, its dial, what it reads."""
+
+    home: Path
+    tokenizer: Tokenizer
+    model: Transformer
+    dial: Dial
+    order: ReadingOrder | MixedOrder
+    reader: TokenReader
+
+
+def make_model(options: PretrainOptions, part: Part, world: World = ALONE) -> dict[str, Any]:
     """Train, save the folder, and return the facts."""
-    maker = open_artifact(options.tokenizer, "tokenizer").digest
-    for path in filter(None, (options.tokens, options.conversations)):
-        if open_artifact(path, "tokens").inputs["tokenizer"]["digest"] != maker:
-            raise ArtifactError(f"{path} was not made with {options.tokenizer}: give the tokenizer that made these tokens")
-    tokenizer = Tokenizer.load(options.tokenizer)
-    reader = TokenReader(options.tokens)
-    order = reading_order(
-        reader,
-        options.conversations and TokenReader(options.conversations),
-        fraction=options.conversation_fraction,
-        seed=options.seed,
-        rows=options.batch_rows,
-        context_tokens=options.context_tokens,
-    )
-    model = _new_model(options, tokenizer.vocabulary)
+    world.tell("go")
+    begun = _begin(options)
+    model, dial, order = begun.model, begun.dial, begun.order
     schedule = Schedule(
-        steps=-(-options.train_tokens // order.step_tokens),
+        steps=-(-dial.train_tokens // order.step_tokens),
         warm_up_steps=options.warm_up_steps,
         warm_down_fraction=options.warm_down_fraction,
     )
-    some_rows = spread(held_out_rows(reader), options.evaluate_documents)
+    some_rows = spread(held_out_rows(begun.reader), options.evaluate_documents)
 
     def held_out() -> dict[str, float]:
         """Bits per byte on `some_rows`, in whole windows; nothing where nothing is held out."""
@@ -53,23 +59,25 @@ def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
             return {}
         losses = document_losses(
             model,
-            reader,
+            begun.reader,
             some_rows,
-            tokenizer.bytes_per_token,
-            context_tokens=options.context_tokens,
-            stride_tokens=options.context_tokens,
-            windows_at_once=options.batch_rows,
+            begun.tokenizer.bytes_per_token,
+            context_tokens=order.context_tokens,
+            stride_tokens=order.context_tokens,
+            windows_at_once=options.pass_rows or order.rows,
             pad_to_context=True,  # one shape for the compiled blocks
         )
         return {"held_out/bits_per_byte": total_bits_per_byte(list(losses))}
 
     def learn(step: int) -> Learned:
-        batch = order.batch(step)
-        return learn_rows(model, Rows(batch.ids_BT, batch.targets_BT, batch.mask_BT))
+        return learn_rows(
+            model, _rows(order, step, apart=options.within_documents), pass_rows=options.pass_rows, world=world
+        )
 
+    before = held_out().get("held_out/bits_per_byte") if options.init and world.first else None
     trained = train(
         model,
-        Optimizer(model, _rates(options), weight_decay=options.weight_decay),
+        _optimizer(model, options, dial),
         schedule,
         learn=learn,
         part=part,
@@ -77,38 +85,134 @@ def make_model(options: PretrainOptions, part: Part) -> dict[str, Any]:
         evaluate_every_steps=options.evaluate_every_steps,
         step_size=order.step_tokens,
         unit="tokens",
+        spike_deviations=options.spike_deviations,
+        world=world,
     )
-    special = tokenizer.special
-    stop_ids = [special[BOUNDARY], special[TURN_END]]
-    save_model(model, part.folder, stop_ids=stop_ids, pad_id=special[PAD], start_id=special[BOUNDARY])
-    copy_files(options.tokenizer, part.folder)
+    if world.first:
+        _save(begun, options, part)
+    config = model.config
     return {
         "threads": torch.get_num_threads(),
-        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "parameters": config.parameters,
         "steps": trained.steps,
+        "batch_rows": order.rows,
         "tokens_read": trained.steps * order.step_tokens,
-        "epochs": round(order.epochs(trained.steps), 3),
+        "epochs": round(order.epochs_in_rows(trained.steps * order.rows), 3),
         "last_loss": trained.last_loss,
-        "held_out_bits_per_byte": held_out().get("held_out/bits_per_byte"),
+        "held_out_bits_per_byte": held_out().get("held_out/bits_per_byte") if world.first else None,
+        **({} if before is None else {"held_out_bits_per_byte_before": before}),
         "conversations": options.conversations is not None or "conversations" in open_artifact(options.tokens).inputs,
-        "shape": {"layers": model.config.layers, "width": model.config.width, "context_tokens": model.config.context_tokens},
+        "row_tokens": order.context_tokens,
+        "shape": {"layers": config.layers, "width": config.width, "context_tokens": config.context_tokens},
+        **({"processes": world.size} if world.size > 1 else {}),
     }
 
 
-def _new_model(options: PretrainOptions, vocabulary: int) -> Transformer:
-    model = Transformer(shape_of(options, vocabulary))
-    model.initialize(derive_seed("weights", options.seed))
+def follow(options: PretrainOptions, world: World, *, out: Path) -> Artifact:
+    """Take part in the run that the first process builds at `out`, if it does; return what it built."""
+    if world.tell(None) == "go":
+        with tempfile.TemporaryDirectory() as folder:
+            make_model(options, Part(Path(folder)), _Following(world.rank, world.size))
+        world.tell(None)
+    return open_artifact(out, "model")
+
+
+class _Following(World):
+    """The world of a process that has been told to go."""
+
+    def tell(self, word: Any) -> Any:
+        return word if word == "go" else super().tell(word)
+
+
+def _begin(options: PretrainOptions) -> _Begun:
+    """Read the inputs and make the model.
+
+    Raises:
+        ArtifactError: tokens of another tokenizer. OptionError: neither a tokenizer nor a model, or rows too long for it.
+    """
+    home = options.init or options.tokenizer
+    if home is None:
+        raise OptionError("ropewalk pretrain: give --tokenizer, or --init with a model to go on from")
+    for path in filter(None, (options.tokens, options.replay, options.conversations)):
+        if not made_with(open_artifact(path, "tokens"), open_artifact(home)):
+            raise ArtifactError(f"{path} was not made with {home}: give the tokenizer that made these tokens")
+    tokenizer = Tokenizer.load(home)
+    model = _model(options, tokenizer.vocabulary)
+    context_tokens = options.context_tokens or min(model.config.context_tokens, LONGEST_BY_DEFAULT)
+    if context_tokens > model.config.context_tokens:
+        raise OptionError(f"context_tokens {context_tokens} is more than the {model.config.context_tokens} this model reads")
+    dial = turn(replace(model.config, context_tokens=context_tokens), vars(options))
+    readers = {name: TokenReader(path) for name in ("tokens", "replay", "conversations") if (path := getattr(options, name))}
+    order = reading_order(
+        readers["tokens"],
+        (readers.get("replay"), options.replay_fraction),
+        (readers.get("conversations"), options.conversation_fraction),
+        seed=options.seed,
+        rows=dial.batch_rows,
+        context_tokens=context_tokens,
+    )
+    return _Begun(home, tokenizer, model, dial, order, readers["tokens"])
+
+
+LONGEST_BY_DEFAULT = 1024  # of a model to go on from, which may read 128 times that
+
+
+def _model(options: PretrainOptions, vocabulary: int) -> Transformer:
+    if options.init:
+        model = load_model(options.init).train()
+    else:
+        model = Transformer(shape_of(options, vocabulary))
+        model.initialize(derive_seed("weights", options.seed))
+    model = model.to(device())
+    model.precision, model.recompute = _precision(options), options.recompute
     if options.compile == "auto":
         compile_blocks(model)
     return model
 
 
+def _precision(options: PretrainOptions) -> torch.dtype:
+    if options.precision == "auto":
+        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+    return getattr(torch, options.precision)
+
+
+def _optimizer(model: Transformer, options: PretrainOptions, dial: Dial) -> Optimizer:
+    if (rate := options.adamw_rate) is not None:
+        rates = LearningRates(matrix=rate, embedding=rate, head=rate, norm=rate)
+        return Optimizer(model, rates, weight_decay=dial.weight_decay, matrices="adamw")
+    rates = LearningRates(
+        matrix=dial.matrix_rate, embedding=dial.embedding_rate, head=dial.head_rate, norm=dial.norm_rate
+    )  # fmt: skip
+    return Optimizer(model, rates, weight_decay=dial.weight_decay)
+
+
+def _rows(order: ReadingOrder | MixedOrder, step: int, *, apart: bool) -> Rows:
+    """What a step reads; `apart`, with each document by itself in its row."""
+    batch = order.batch(step)
+    if not apart:
+        return Rows(batch.ids_BT, batch.targets_BT, batch.mask_BT)
+    starts_BT = np.stack([order.starts(step * order.rows + b)[:-1] for b in range(order.rows)])
+    places_T = np.arange(starts_BT.shape[1])
+    positions_BT = places_T - np.maximum.accumulate(np.where(starts_BT, places_T, 0), axis=1)
+    return Rows(batch.ids_BT, batch.targets_BT, batch.mask_BT, positions_BT, np.cumsum(starts_BT, axis=1))
+
+
+def _save(begun: _Begun, options: PretrainOptions, part: Part) -> None:
+    """Write the model's folder: a new model's is ours, one that was gone on from keeps its configuration and its ways."""
+    if options.init:
+        save_like(begun.model, options.init, list(open_artifact(options.init).manifest["files"]), part.folder)
+        return
+    special = begun.tokenizer.special
+    lacking = [name for name in (BOUNDARY, TURN_END, PAD) if name not in special]
+    if lacking:
+        raise ArtifactError(
+            f"the tokenizer lacks {', '.join(lacking)}: take it in with 'ropewalk tokenizer --take', which adds them"
+        )
+    stop_ids = [special[BOUNDARY], special[TURN_END]]
+    save_model(begun.model, part.folder, stop_ids=stop_ids, pad_id=special[PAD], start_id=special[BOUNDARY])
+    copy_files(begun.home, part.folder)
+
+
 def spread(rows: np.ndarray, count: int) -> np.ndarray:
     """`count` of `rows`, evenly over all of them: rows are in the order of their URLs, so the first are all of one site."""
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
-
-
-def _rates(options: PretrainOptions) -> LearningRates:
-    return LearningRates(
-        matrix=options.matrix_rate, embedding=options.embedding_rate, head=options.head_rate, norm=options.norm_rate
-    )

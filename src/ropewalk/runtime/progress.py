@@ -27,11 +27,15 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress(title: str, *, total: float | None, unit: str, done: float = 0) -> Iterator[Bar]:
+def progress(title: str, *, total: float | None, unit: str, done: float = 0, silent: bool = False) -> Iterator[Bar]:
     """Report the work inside the block with its rate and the time left.
 
     `done` units were finished before (a resumed stage): they fill the bar but do not count for the rate.
+    silent: report nothing, because another process does.
     """
+    if silent:
+        yield _Silent()
+        return
     if sys.stderr.isatty():
         with _rich_bar(title, total, unit, done) as bar:
             yield bar
@@ -41,6 +45,13 @@ def progress(title: str, *, total: float | None, unit: str, done: float = 0) -> 
         yield bar
     finally:
         bar.close()
+
+
+class _Silent:
+    """Progress that nobody sees."""
+
+    def advance(self, amount: float = 1, note: str | None = None) -> None:
+        pass
 
 
 class _Lines:

@@ -85,8 +85,8 @@ class TokenizerOptions:
 class TokenizeOptions:
     """Write a corpus, or conversations, as token ids that training reads by memory map."""
 
-    tokenizer: Annotated[Path, Input("tokenizer")]
-    """The tokenizer to use."""
+    tokenizer: Annotated[Path, Input("tokenizer", also="model")]
+    """The tokenizer to use; or a model, whose own it then is."""
     corpus: Annotated[Path | None, Input("corpus")] = None
     """The corpus to write as tokens, both its splits; or give conversations."""
     conversations: Annotated[Path | None, Input()] = None

@@ -11,8 +11,10 @@ Shapes: B rows, T context tokens.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from operator import itemgetter
 
 import numpy as np
 
@@ -53,9 +55,9 @@ class ReadingOrder:
     def step_tokens(self) -> int:
         return self.rows * self.context_tokens
 
-    def epochs(self, steps: int) -> float:
-        """How often the training documents are read in `steps` steps."""
-        return steps * self.step_tokens / self.epoch_tokens
+    def epochs_in_rows(self, rows: int) -> float:
+        """How often the training documents are read in `rows` rows."""
+        return rows * self.context_tokens / self.epoch_tokens
 
     def batch(self, step: int) -> Batch:
         """What step `step` (from 0) reads."""
@@ -70,26 +72,29 @@ class ReadingOrder:
         number, index = divmod(row, self.epoch_rows)
         return (number * self.epoch_rows + int(self._row_order(number)[index])) * self.context_tokens
 
-    def documents_read(self, steps: int) -> Iterator[int]:
-        """Rows of the document index in the order in which the first `steps` steps come upon them.
+    def starts(self, row: int) -> np.ndarray:
+        """Whether each of the T + 1 ids of the `row`-th row begins a document, or what the row has of one."""
+        sizes = [size for _, _, _, size in self._pieces(self.row_start(row), self.context_tokens + 1)]
+        starts = np.zeros(self.context_tokens + 1, np.bool_)
+        starts[np.cumsum([0, *sizes[:-1]])] = True
+        return starts
+
+    def pages_in_rows(self, rows: int) -> Iterator[tuple[int, str]]:
+        """The page_id of each document, with the row that comes upon it, in the order of the first `rows` rows.
 
         A document is named once an epoch, when the first of its tokens is read.
         """
-        yield from self.documents_in_rows(steps * self.rows)
-
-    def documents_in_rows(self, rows: int) -> Iterator[int]:
-        """The same for the first `rows` rows."""
         seen: set[tuple[int, int]] = set()
         for row in range(rows):
             for epoch, document, _, _ in self._pieces(self.row_start(row), self.context_tokens):
                 if (epoch, document) not in seen:
                     seen.add((epoch, document))
-                    yield document
+                    yield row, bytes(self.reader.documents[document]["page_id"]).hex()
 
-    def first_step(self, document: int, steps: int) -> int | None:
-        """The fewest steps after which a row of the document index has been come upon; None if `steps` are too few."""
-        row = self.first_row(document, steps * self.rows)
-        return None if row is None else row // self.rows + 1
+    def first_row_of(self, page_ids: Collection[str], rows: int) -> int | None:
+        """Which of the first `rows` rows, from 0, is the first to hold a token of one of these pages; None if none does."""
+        found = [self.first_row(document, rows) for document in self.reader.rows_of(page_ids)]
+        return min((row for row in found if row is not None), default=None)
 
     def first_row(self, document: int, rows: int) -> int | None:
         """Which of the first `rows` rows, from 0, is the first to hold a token of a document: no replay, but a lookup."""
@@ -157,10 +162,11 @@ class ReadingOrder:
 class MixedOrder:
     """Two reading orders in one: of every 1 / `fraction` rows one comes from `second`, evenly spread over the run.
 
-    Which order a row comes from is arithmetic, so a mixture is resumed and replayed as a single order is.
+    Which order a row comes from is arithmetic, so a mixture is resumed and replayed as a single order is; and `first` may be
+    a mixture itself.
     """
 
-    def __init__(self, first: ReadingOrder, second: ReadingOrder, *, fraction: float) -> None:
+    def __init__(self, first: ReadingOrder | MixedOrder, second: ReadingOrder, *, fraction: float) -> None:
         assert (first.rows, first.context_tokens) == (second.rows, second.context_tokens), "batches differ in shape"
         self.first, self.second, self.fraction = first, second, fraction
         self.rows, self.context_tokens = first.rows, first.context_tokens
@@ -171,45 +177,74 @@ class MixedOrder:
 
     def batch(self, step: int) -> Batch:
         """What step `step` (from 0) reads."""
-        return stacked([self._row(step * self.rows + b) for b in range(self.rows)])
+        return stacked([self.row(step * self.rows + b) for b in range(self.rows)])
 
-    def epochs(self, steps: int) -> float:
-        """How often the documents of `first` are read in `steps` steps."""
-        rows = steps * self.rows
-        return (rows - self.rows_of_second(rows)) * self.context_tokens / self.first.epoch_tokens
+    def epochs_in_rows(self, rows: int) -> float:
+        """How often the documents of the first order of all are read in `rows` rows."""
+        return self.first.epochs_in_rows(rows - self.rows_of_second(rows))
 
-    def documents_read(self, steps: int) -> Iterator[int]:
-        """As `ReadingOrder.documents_read`, the documents of `first` alone."""
-        rows = steps * self.rows
-        yield from self.first.documents_in_rows(rows - self.rows_of_second(rows))
+    def row(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `ReadingOrder.row`."""
+        order, within = self._part(row)
+        return order.row(within)
 
-    def first_step(self, document: int, steps: int) -> int | None:
-        """As `ReadingOrder.first_step`, for a document of `first`."""
-        rows = steps * self.rows
-        row = self.first.first_row(document, rows - self.rows_of_second(rows))
-        if row is None:
-            return None
-        read = bisect_left(range(rows + 1), row + 1, key=lambda count: count - self.rows_of_second(count))
-        return -(-read // self.rows)
+    def starts(self, row: int) -> np.ndarray:
+        """As `ReadingOrder.starts`."""
+        order, within = self._part(row)
+        return order.starts(within)
+
+    def pages_in_rows(self, rows: int) -> Iterator[tuple[int, str]]:
+        """As `ReadingOrder.pages_in_rows`."""
+        second = self.rows_of_second(rows)
+        from_first = ((self._row_of_first(row), page_id) for row, page_id in self.first.pages_in_rows(rows - second))
+        from_second = ((self._row_of_second(row), page_id) for row, page_id in self.second.pages_in_rows(second))
+        return merge(from_first, from_second, key=itemgetter(0))
+
+    def first_row_of(self, page_ids: Collection[str], rows: int) -> int | None:
+        """As `ReadingOrder.first_row_of`."""
+        second = self.rows_of_second(rows)
+        found = []
+        if (row := self.first.first_row_of(page_ids, rows - second)) is not None:
+            found.append(self._row_of_first(row))
+        if (row := self.second.first_row_of(page_ids, second)) is not None:
+            found.append(self._row_of_second(row))
+        return min(found, default=None)
+
+    def _row_of_first(self, row: int) -> int:
+        """Where in the mixture the `row`-th row of the first order is read."""
+        most = int((row + 2) / (1 - self.fraction)) + 2
+        return bisect_left(range(most), row + 1, key=lambda count: count - self.rows_of_second(count)) - 1
+
+    def _row_of_second(self, row: int) -> int:
+        most = int((row + 2) / self.fraction) + 2
+        return bisect_left(range(most), row + 1, key=self.rows_of_second) - 1
 
     def rows_of_second(self, rows: int) -> int:
         """How many of the first `rows` rows come from `second`."""
         return int(rows * self.fraction)
 
-    def _row(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+    def _part(self, row: int) -> tuple[ReadingOrder | MixedOrder, int]:
         before, after = self.rows_of_second(row), self.rows_of_second(row + 1)
-        return self.second.row(before) if after > before else self.first.row(row - before)
+        return (self.second, before) if after > before else (self.first, row - before)
 
 
 def reading_order(
-    reader: TokenReader, conversations: TokenReader | None, *, fraction: float, seed: int, rows: int, context_tokens: int
+    reader: TokenReader,
+    *others: tuple[TokenReader | None, float],
+    seed: int,
+    rows: int,
+    context_tokens: int,
 ) -> ReadingOrder | MixedOrder:
-    """The order of the documents, with `fraction` of the rows from conversations where there are any."""
-    order = ReadingOrder(reader, seed=seed, rows=rows, context_tokens=context_tokens)
-    if conversations is None:
-        return order
-    second = ReadingOrder(conversations, seed=seed, rows=rows, context_tokens=context_tokens)
-    return MixedOrder(order, second, fraction=fraction)
+    """The order of the documents, mixed with others: each with the fraction of the rows that come from it, if it is there.
+
+    A fraction is of what those before it leave: give the one that is to be of all rows last.
+    """
+    order: ReadingOrder | MixedOrder = ReadingOrder(reader, seed=seed, rows=rows, context_tokens=context_tokens)
+    for other, fraction in others:
+        if other is not None:
+            second = ReadingOrder(other, seed=seed, rows=rows, context_tokens=context_tokens)
+            order = MixedOrder(order, second, fraction=fraction)
+    return order
 
 
 def stacked(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:

@@ -21,6 +21,7 @@ from ropewalk.tokenizer import TokenizeOptions
 from ropewalk.tokenizer.chat import Message, render
 from ropewalk.tokenizer.conversations import read_conversations
 from ropewalk.tokenizer.encoding import Tokenizer
+from ropewalk.tokenizer.origin import FACT, tokenizer_digest
 from ropewalk.tokenizer.shards import Document, ShardWriter
 from ropewalk.tokenizer.special import BOUNDARY
 
@@ -30,6 +31,11 @@ BATCH = 512
 def make_tokens(part: Part, options: TokenizeOptions) -> Mapping[str, Any]:
     """Make the tokens artifact, carrying on after the last finished shard."""
     tokenizer = Tokenizer.load(options.tokenizer)
+    if BOUNDARY not in tokenizer.special:
+        raise InputError(
+            f"the tokenizer of {options.tokenizer} has no {BOUNDARY}, which stands before every document here: "
+            "take it in with 'ropewalk tokenizer --take', which adds it"
+        )
     source = options.conversations or options.corpus
     assert source is not None, "run_tokenize asks for one of the two"
     writer = ShardWriter(
@@ -51,7 +57,7 @@ def make_tokens(part: Part, options: TokenizeOptions) -> Mapping[str, Any]:
                 bar.advance(1, note=f"{writer.tokens:,} tokens")
         if writer.documents == 0:
             raise InputError(f"{source} holds nothing to tokenize: check the path, or bring more text")
-        return writer.finish()
+        return {**writer.finish(), FACT: tokenizer_digest(open_artifact(options.tokenizer))}
     finally:
         pool.shutdown(cancel_futures=True)
         writer.close()

@@ -1,0 +1,85 @@
+"""Several processes that train one model: who is who, and what they tell each other.
+
+    torchrun --nproc-per-node 2 -m ropewalk pretrain --tokens ... --out runs/model
+
+The first process writes the artifact; the others read the same inputs, learn their rows of every step and add their
+gradients. Between CPUs they talk through gloo, between GPUs through NCCL (never tried: experimental).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from ropewalk.runtime.errors import MachineError
+
+PATIENCE = timedelta(hours=1)  # evaluation is done by one while others wait
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among `size`; the first, of rank 0, is the one that writes."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes."""
+        if self.size > 1:
+            works = [distributed.all_reduce(tensor, async_op=True) for tensor in tensors]
+            for work in works:
+                assert work is not None
+                work.wait()
+
+    def copy(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by the first process' one."""
+        if self.size > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+    def tell(self, word: Any) -> Any:
+        """What the first process says; the others' words are not heard."""
+        if self.size == 1:
+            return word
+        words = [word]
+        distributed.broadcast_object_list(words, src=0)
+        return words[0]
+
+
+ALONE = World()
+
+
+def the_world() -> World:
+    """The processes that `torchrun` started, this one alone without it.
+
+    Raises:
+        MachineError: they do not find each other.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return ALONE
+    if not distributed.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        try:
+            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        except (RuntimeError, ValueError) as error:
+            raise MachineError(
+                f"the {size} processes do not find each other ({error}): start them with torchrun, or unset WORLD_SIZE"
+            ) from None
+    return World(distributed.get_rank(), distributed.get_world_size())
+
+
+def device() -> torch.device:
+    """Where this process trains: its GPU if there is one."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

@@ -132,7 +132,7 @@ def test_the_same_again_gives_the_same_bytes(home, evaluation, tmp_path):
     assert again.facts["accuracy"]["held_out"] == 0
 
 
-def test_a_chain_of_models_leads_to_its_tokens(home, tmp_path):
+def test_a_chain_of_models_leads_to_its_tokens(home, tmp_path, gpt4_folder, capsys):
     chain = model_chain(open_artifact(home.model))
     assert [model.path.name for model in chain] == ["model", "sft", "base"]
     other = run_corpus(
@@ -140,8 +140,11 @@ def test_a_chain_of_models_leads_to_its_tokens(home, tmp_path):
     ).path
     tokens = run_tokenize(TokenizeOptions(corpus=other, tokenizer=home.folder / "tokenizer"), out=tmp_path / "tokens").path
     index = run_index(IndexOptions(corpus=other, tokens=tokens), out=tmp_path / "index").path
-    with pytest.raises(ArtifactError, match="base was not trained on"):
-        run_eval(home.options(tokens=tokens, corpus=other), out=tmp_path / "evaluation")
+    foreign = run_tokenize(TokenizeOptions(corpus=other, tokenizer=gpt4_folder), out=tmp_path / "foreign").path
+    with pytest.raises(ArtifactError, match="was not made with the tokenizer of"):
+        run_eval(home.options(tokens=foreign, corpus=other, index=None), out=tmp_path / "refused")
+    run_eval(home.options(tokens=tokens, corpus=other, index=None), out=tmp_path / "evaluation")
+    assert "was not trained on" in capsys.readouterr().err
     with pytest.raises(ArtifactError, match="does not index"):
         run_eval(home.options(index=index), out=tmp_path / "another")
 

@@ -155,15 +155,17 @@ def _in_tokens(tokens: Artifact, search: _Search) -> str:
 def _in_model(model: Artifact, search: _Search) -> str:
     from ropewalk.pretrain import first_read
 
-    base = model.inputs.get("model", {}).get("digest")
-    if base is not None:
-        return _carried_on(model, search, f"trained from {search.holders[base]}") if base in search.holders else ""
-    if model.inputs.get("tokens", {}).get("digest") not in search.holders:
-        return ""
-    step, steps = first_read(model.path, search.page_ids), model.facts["steps"]
-    if step is None:
-        return f"in its tokens, but not read in {steps} steps"
-    return _carried_on(model, search, f"first read in step {step} of {steps}")
+    digests = {name: entry["digest"] for name, entry in model.inputs.items()}
+    base = digests.get("model", digests.get("init"))
+    found = [f"trained from {search.holders[base]}"] if base in search.holders else []
+    if any(digests.get(name) in search.holders for name in ("tokens", "replay")):
+        step, steps = first_read(model.path, search.page_ids), model.facts["steps"]
+        found.append(
+            f"in its tokens, but not read in {steps} steps" if step is None else f"first read in step {step} of {steps}"
+        )
+        if step is None and len(found) == 1:
+            return found[0]
+    return _carried_on(model, search, ", ".join(found)) if found else ""
 
 
 def _carried_on(artifact: Artifact, search: _Search, found: str) -> str:

@@ -107,6 +107,14 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             stage="ABLATE",
             suffix="_ablate",
         ),
+        _stage(
+            "sweep",
+            "learn how loss falls with work: tokens -> sweep",
+            "evaluate",
+            "SweepOptions",
+            stage="SWEEP",
+            suffix="_sweep",
+        ),
     ),
     "Talking to a model": (
         _stage(
@@ -136,6 +144,7 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
         ),
         Verb("why", "what happened to a page, and which rule decided it", "ropewalk.corpus.why", "WhyOptions", "run_why"),
         Verb("plan", "what a corpus of so many pages will take", "ropewalk.corpus.plan", "PlanOptions", "run_plan"),
+        Verb("size", "what a model of such a depth is and takes", "ropewalk.pretrain.size", "SizeOptions", "run_size"),
         Verb("trace", "find the training pages that a text repeats", "ropewalk.trace.trace", "TraceOptions", "run_trace"),
         Verb("lineage", "follow an artifact back to its pages", "ropewalk.cli.lineage", "LineageOptions", "run_lineage"),
         Verb(

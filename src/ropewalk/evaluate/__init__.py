@@ -3,6 +3,7 @@
 ropewalk eval   --model runs/docs/model --tokens runs/docs/tokens --corpus runs/docs/corpus --out runs/docs/evaluation
 ropewalk report --evaluation runs/docs/evaluation --out runs/docs/report
 ropewalk ablate --corpus runs/docs/corpus --out runs/docs/ablation
+ropewalk sweep  --tokens runs/docs/tokens --tokenizer runs/docs/tokenizer --out runs/docs/sweep
 
 measure       make an evaluation: evaluation.json, answers.jsonl
 ngram         the 5-gram baseline: modified Kneser-Ney over the same tokens
@@ -21,23 +22,26 @@ page          what its templates and others' have in common
 ablation      what each rule of a corpus is worth to a small model: ablation.json, index.html
 variants      the corpus without its rules, and without each of them
 differences   a mean difference over seeds and documents, with its interval
+scaling       models of several depths, and how loss falls with work: sweep.json, index.html
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MultipleOf
 
 from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
+from ropewalk.model.config import Preset
 from ropewalk.runtime.errors import OptionError
 
 EVAL = Stage("eval", "evaluation", version=4, libraries=("torch",))
 REPORT = Stage("report", "report", version=5, libraries=("jinja2", "matplotlib"))
 ABLATE = Stage("ablate", "ablation", version=1, libraries=("jinja2", "matplotlib", "numpy", "torch"))
+SWEEP = Stage("sweep", "sweep", version=1, libraries=("jinja2", "matplotlib", "numpy", "torch"))
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,34 @@ class AblateOptions:
     """Worker processes that judge pages; 0 for one per core."""
 
 
+@dataclass(frozen=True)
+class SweepOptions:
+    """Train models of several depths, and learn how their loss falls with the work put into them."""
+
+    tokens: Annotated[Path, Input("tokens")]
+    """The tokens to learn from, with held-out documents to measure on."""
+    tokenizer: Annotated[Path, Input("tokenizer", also="model")]
+    """The tokenizer that made them."""
+    depths: tuple[Annotated[int, Gt(0)], ...] = (1, 2, 3, 4)
+    """Layers of each model; its width follows."""
+    preset: Preset = "portable"
+    """The shape, as for pretrain."""
+    head_width: Annotated[int, Gt(0), MultipleOf(2)] = 64
+    """Width of an attention head."""
+    context_tokens: Annotated[int, Ge(8)] | None = None
+    """Longest sequence the models read, as for pretrain."""
+    tokens_per_parameter: Annotated[float, Gt(0)] = 10.5
+    """Tokens that each model reads for each of its parameters, embeddings not counted."""
+    batch_rows: Annotated[int, Gt(0)] | None = None
+    """Sequences a step, if not by the dial."""
+    seeds: Annotated[int, Gt(0)] = 1
+    """Models of each depth."""
+    evaluate_documents: Annotated[int, Gt(0)] = 256
+    """Held-out documents to measure on, at most."""
+    compile: Literal["auto", "off"] = "auto"
+    """Compile the blocks, as for pretrain."""
+
+
 def run_eval(options: EvalOptions, *, out: Path, force: bool = False) -> Artifact:
     """Measure a model into the artifact `out`.
 
@@ -152,6 +184,26 @@ def run_ablate(options: AblateOptions, *, out: Path, force: bool = False) -> Art
 
     check(options)
     return build_stage(ABLATE, options, out=out, force=force, make=lambda part: make_ablation(options, part))
+
+
+def run_sweep(options: SweepOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Train the models and write the law between them into the artifact `out`.
+
+    Raises:
+        OptionError: fewer than two depths. InputError: nothing is held out. ArtifactError: tokens of another tokenizer.
+    """
+    from ropewalk.evaluate.scaling import make_sweep
+
+    return build_stage(SWEEP, options, out=out, force=force, make=lambda part: make_sweep(options, part))
+
+
+def estimate_sweep(options: SweepOptions, amount: float) -> Estimate:
+    """Models at 6 FLOPs a weight and token, 28 GFLOP/s a core."""
+    from ropewalk.runtime.machine import cores
+
+    weights = [12 * depth * (64 * depth) ** 2 + 4096 * 64 * depth for depth in options.depths]
+    operations = options.seeds * sum(6 * options.tokens_per_parameter * one**2 for one in weights)
+    return Estimate(seconds=operations / (28e9 * cores()) + 30 * len(weights), disk_bytes=2e5)
 
 
 def estimate_ablate(options: AblateOptions, amount: float) -> Estimate:

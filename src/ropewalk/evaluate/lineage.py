@@ -10,15 +10,21 @@ from ropewalk.runtime.errors import ArtifactError, RopewalkError
 
 
 def model_chain(model: Artifact) -> list[Artifact]:
-    """A model and those it was trained from, the pretrained one last.
+    """A model and those it was trained from, the first of all last.
 
     Raises:
         ArtifactError: one of them is gone, or has been rebuilt since.
     """
     chain = [model]
-    while "model" in chain[-1].inputs:
-        chain.append(open_input(chain[-1], "model"))
+    while name := next((name for name in ("model", "init") if name in chain[-1].inputs), None):
+        chain.append(open_input(chain[-1], name))
     return chain
+
+
+def read_by(chain: Sequence[Artifact]) -> set[str]:
+    """The digests of all tokens that a model's chain was trained on."""
+    entries = (model.inputs.get(name) for model in chain for name in ("tokens", "replay", "conversations"))
+    return {entry["digest"] for entry in entries if entry}
 
 
 def ancestors(artifact: Artifact) -> tuple[list[Artifact], list[str]]:

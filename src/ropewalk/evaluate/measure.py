@@ -14,13 +14,14 @@ from ropewalk.evaluate import EvalOptions
 from ropewalk.evaluate.answers import ANSWERS, Answer, ask, untrained, with_evidence, write_answers
 from ropewalk.evaluate.filters import filter_table, page_samples
 from ropewalk.evaluate.language import language_figures
-from ropewalk.evaluate.lineage import model_chain
+from ropewalk.evaluate.lineage import model_chain, read_by
 from ropewalk.evaluate.questions import Question, read_questions
 from ropewalk.evaluate.scores import grouped, question_figures
 from ropewalk.evaluate.truth import Truth, read_truth
 from ropewalk.runtime.errors import ArtifactError
 from ropewalk.runtime.progress import say
 from ropewalk.tokenizer.comparison import compare
+from ropewalk.tokenizer.origin import made_with
 from ropewalk.trace.index import Index
 
 EVALUATION = "evaluation.json"
@@ -41,7 +42,7 @@ def make_evaluation(options: EvalOptions, part: Part) -> dict[str, Any]:
         answers = _answers(options, engine, questions, truth)
         write_answers(answers, part.folder / ANSWERS)
         asked_first = _first_of_groups(questions, options.untrained_questions)
-        at_first = ask(untrained(engine, chain[-1].options["seed"]), asked_first, max_tokens=options.answer_tokens)
+        at_first = ask(untrained(engine, chain[-1].options.get("seed", 0)), asked_first, max_tokens=options.answer_tokens)
         figures["questions"] = question_figures(questions, answers, at_first)
     (part.folder / EVALUATION).write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for line in headlines(figures):
@@ -106,12 +107,17 @@ def _first_of_groups(questions: list[Question], count: int) -> list[Question]:
 
 
 def _check_belonging(options: EvalOptions) -> list[Artifact]:
-    """Check that all inputs belong together: only then is what is held out here unread by the model. Returns its chain."""
+    """Check that all inputs belong together. Returns the model's chain.
+
+    Of tokens that it was trained on, it has not read what is held out; of others that is not known, and said.
+    """
     chain = model_chain(open_artifact(options.model, "model"))
     tokens = open_artifact(options.tokens, "tokens")
     corpus = open_artifact(options.corpus, "corpus")
-    if chain[-1].inputs.get("tokens", {}).get("digest") != tokens.digest:
-        raise ArtifactError(f"{chain[-1].path} was not trained on {options.tokens}: give the tokens it was trained on")
+    if not made_with(tokens, chain[0]):
+        raise ArtifactError(f"{options.tokens} was not made with the tokenizer of {options.model}: make it with that one")
+    if tokens.digest not in read_by(chain):
+        say(f"{options.model} was not trained on {options.tokens}: whether it has read what is held out there is not known")
     if tokens.inputs.get("corpus", {}).get("digest") != corpus.digest:
         raise ArtifactError(f"{options.tokens} were not made from {options.corpus}: give the corpus they were made from")
     if options.index and open_artifact(options.index, "index").inputs["corpus"]["digest"] != corpus.digest:

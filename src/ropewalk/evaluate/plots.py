@@ -18,15 +18,18 @@ INK, LINE, SECOND = "#3a3f47", "#0b6e99", "#c2571a"
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a plot; `dashed` is for a baseline."""
+    """One line of a plot, or its points alone; `dashed` is for a baseline."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     dashed: bool = False
+    points: bool = False
 
 
-def line_plot(series: Sequence[Series], *, x_label: str, y_label: str, top_quantile: float | None = None) -> str:
+def line_plot(
+    series: Sequence[Series], *, x_label: str, y_label: str, top_quantile: float | None = None, logarithmic: bool = False
+) -> str:
     """Lines over one axis. `top_quantile` cuts off the start of a loss curve, which would flatten the rest."""
     with pyplot.rc_context({"svg.hashsalt": "ropewalk", "svg.fonttype": "none", "font.size": 10, "text.color": INK}):
         figure, axes = pyplot.subplots(figsize=(6.4, 3.2))
@@ -37,9 +40,14 @@ def line_plot(series: Sequence[Series], *, x_label: str, y_label: str, top_quant
                 label=one.label,
                 color=color,
                 linewidth=1.2,
-                linestyle="--" if one.dashed else "-",
-                marker="o" if len(one.x) == 1 else "",
+                linestyle="" if one.points else "--" if one.dashed else "-",
+                marker="o" if one.points or len(one.x) == 1 else "",
             )
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:.2f}")
+            axes.yaxis.set_minor_formatter("{x:.2f}")
         if top_quantile is not None:
             ordered = sorted(value for one in series for value in one.y)
             axes.set_ylim(ordered[0] * 0.95, ordered[int(top_quantile * (len(ordered) - 1))])

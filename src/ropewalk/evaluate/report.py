@@ -131,7 +131,7 @@ def _render(this: Evaluated, compared: dict[str, Any] | None) -> str:
         title=f"{model.path.resolve().parent.name}/{model.path.name}",
         model=model,
         models=this.models[::-1],
-        pretrained=next((one for one in this.models if "model" not in one.inputs), None),
+        pretrained=next((one for one in this.models if "tokens_read" in one.facts), None),
         later_seconds=sum(one.manifest["made_by"]["seconds"] for one in this.models if "model" in one.inputs),
         measured={"questions": None, "filter": None, "pages": [], "vocabulary": None, **this.measured},
         corpus=corpus,

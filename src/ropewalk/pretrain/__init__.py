@@ -109,16 +109,16 @@ def run(options: PretrainOptions, *, out: Path, force: bool = False) -> Artifact
         OptionError: a shape that does not work out. InputError: training diverged, or tokens that do not fit the model.
         MachineError: too little memory.
     """
-    from ropewalk.pretrain.run import follow, make_model
+    from ropewalk.pretrain.run import follow, lead
     from ropewalk.pretrain.world import the_world
 
     world = the_world()
-    if not world.first:
-        return follow(options, world, out=out)
     try:
-        return build_stage(STAGE, options, out=out, force=force, make=lambda part: make_model(options, part, world))
+        if not world.first:
+            return follow(options, world, out=out)
+        return lead(world, options, lambda make: build_stage(STAGE, options, out=out, force=force, make=make))
     finally:
-        world.tell("done")
+        world.leave()
 
 
 def estimate(options: PretrainOptions, amount: float) -> Estimate:

@@ -16,7 +16,8 @@ from ropewalk.tokenizer.shards import TokenReader
 def pages_read(model: Path, step: int | None) -> Iterator[tuple[str, str]]:
     """The pages read in the first `step` steps of pretraining, in order: (page_id, URL).
 
-    A model that was trained further from another is followed back to the one that read pages.
+    A model that was trained further from another is followed back to the one that read pages; what was read before that one
+    by a model that it went on from comes first.
 
     Raises:
         OptionError: the model was not trained here, or not for that many steps.
@@ -26,6 +27,8 @@ def pages_read(model: Path, step: int | None) -> Iterator[tuple[str, str]]:
     steps = run.steps if step is None else step
     if not 0 <= steps <= run.steps:
         raise OptionError(f"{model} was trained for {run.steps} steps: give a step from 0 to that")
+    if "init" in run.model.inputs and "tokens" in pretrained(before := open_input(run.model, "init")).inputs:
+        yield from pages_read(before.path, None)
     urls = {}
     for tokens in run.tokens:
         if "corpus" in tokens.inputs:
@@ -39,6 +42,8 @@ def pages_read(model: Path, step: int | None) -> Iterator[tuple[str, str]]:
 def first_read(model: Path, page_ids: Collection[str]) -> int | None:
     """The fewest steps of pretraining after which the model had read one of these pages; None if it never did.
 
+    What a model that it went on from had read is not counted.
+
     Raises: as `pages_read`.
     """
     run = _replayed(model)
@@ -50,6 +55,7 @@ def first_read(model: Path, page_ids: Collection[str]) -> int | None:
 class _Replayed:
     """A run of pretraining as its manifest describes it. conversations: the hashes of those among the pages."""
 
+    model: Artifact
     steps: int
     tokens: tuple[Artifact, ...]
     order: ReadingOrder | MixedOrder
@@ -73,7 +79,7 @@ def _replayed(model: Path) -> _Replayed:
     )
     talk = readers["conversations"].documents["page_id"].tolist() if "conversations" in readers else []
     tokens = tuple(tokens for name, tokens in read.items() if name != "conversations")
-    return _Replayed(facts["steps"], tokens, order, frozenset(bytes(page_id).hex() for page_id in talk))
+    return _Replayed(trained, facts["steps"], tokens, order, frozenset(bytes(page_id).hex() for page_id in talk))
 
 
 def pretrained(model: Artifact) -> Artifact:

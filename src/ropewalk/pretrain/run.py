@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ropewalk.pretrain.loop import Learned, Rows, compile_blocks, learn_rows, tr
 from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.pretrain.world import ALONE, World, device
-from ropewalk.runtime.errors import ArtifactError, OptionError
+from ropewalk.runtime.errors import ArtifactError, OptionError, UnfinishedError
 from ropewalk.runtime.seeds import derive_seed
 from ropewalk.tokenizer.encoding import Tokenizer, copy_files
 from ropewalk.tokenizer.order import MixedOrder, ReadingOrder, reading_order
@@ -43,7 +44,6 @@ class _Begun:
 
 def make_model(options: PretrainOptions, part: Part, world: World = ALONE) -> dict[str, Any]:
     """Train, save the folder, and return the facts."""
-    world.tell("go")
     begun = _begin(options)
     model, dial, order = begun.model, begun.dial, begun.order
     schedule = Schedule(
@@ -108,20 +108,40 @@ def make_model(options: PretrainOptions, part: Part, world: World = ALONE) -> di
     }
 
 
+def lead(world: World, options: PretrainOptions, build: Callable[[Callable[[Part], dict[str, Any]]], Artifact]) -> Artifact:
+    """Build what `make_model` makes, and tell the other processes whether there is anything to do."""
+    began = False
+
+    def make(part: Part) -> dict[str, Any]:
+        nonlocal began
+        began = True
+        world.tell("go")
+        return make_model(options, part, world)
+
+    try:
+        made = build(make)
+    except BaseException:
+        if not began:
+            world.tell("failed")
+        raise
+    world.tell("done")
+    return made
+
+
 def follow(options: PretrainOptions, world: World, *, out: Path) -> Artifact:
-    """Take part in the run that the first process builds at `out`, if it does; return what it built."""
-    if world.tell(None) == "go":
+    """Take part in the run that the first process builds at `out`, if it does; return what it built.
+
+    Raises:
+        UnfinishedError: the first process could not begin, and has said why.
+    """
+    word = world.tell(None)
+    if word == "go":
         with tempfile.TemporaryDirectory() as folder:
-            make_model(options, Part(Path(folder)), _Following(world.rank, world.size))
-        world.tell(None)
+            make_model(options, Part(Path(folder)), world)
+        word = world.tell(None)
+    if word == "failed":
+        raise UnfinishedError("the first process has stopped: see what it said")
     return open_artifact(out, "model")
-
-
-class _Following(World):
-    """The world of a process that has been told to go."""
-
-    def tell(self, word: Any) -> Any:
-        return word if word == "go" else super().tell(word)
 
 
 def _begin(options: PretrainOptions) -> _Begun:

@@ -55,6 +55,11 @@ class World:
         distributed.broadcast_object_list(words, src=0)
         return words[0]
 
+    def leave(self) -> None:
+        """Part from the others: a process that ends without that may abort."""
+        if self.size > 1:
+            distributed.destroy_process_group()
+
 
 ALONE = World()
 

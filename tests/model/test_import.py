@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.conftest import documents
-from tests.model.test_transformer import random_model
+from tests.model.test_transformer import CONFIGS, random_model
 from tests.tokenizer.foreign import FOREIGN_SPECIAL, TEMPLATE, write_foreign_tokenizer
 from tests.tokenizer.test_encoding import WEIRD, fuzz
 
@@ -159,6 +162,46 @@ def test_a_hugging_face_folder_comes_in_whole(folder, llama, tmp_path):
     ours, theirs = Tokenizer.load(made.path), Tokenizer.load(folder)
     assert render_prompt(ours, PROMPT) == render_prompt(theirs, PROMPT)
     assert run_import(ImportOptions(source=folder), out=tmp_path / "again").digest == made.digest
+
+
+def test_weights_in_several_files_come_in_whole(folder, llama, tmp_path):
+    weights = load_file(folder / "model.safetensors")
+    names = sorted(weights)
+    parts = {f"model-0000{n}-of-00002.safetensors": names[n - 1 :: 2] for n in (1, 2)}
+    for file, some in parts.items():
+        save_file({name: weights[name] for name in some}, folder / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: file for file, some in parts.items() for name in some}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").unlink()
+    assert_equal_models(load_model(run_import(ImportOptions(source=folder), out=tmp_path / "imported").path), llama)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(InputError, match="has no model-00002-of-00002"):
+        run_import(ImportOptions(source=folder), out=tmp_path / "lacking")
+
+
+def test_a_folder_at_an_address_comes_in_whole(folder, llama, tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(folder), "/hub/rope/their-llama", recursive=True)
+    memory.pipe("/hub/rope/their-llama/pytorch_model.bin", b"x" * 1000)  # the same again in another format: not fetched
+    source = "memory://hub/rope/their-llama"
+    made = run_import(ImportOptions(source=source), out=tmp_path / "imported")
+    assert_equal_models(load_model(made.path), llama)
+    assert (made.facts["name"], made.facts["source"]) == ("their-llama", source)
+    with pytest.raises(InputError):
+        run_import(ImportOptions(source="memory://hub/rope/nobody"), out=tmp_path / "none")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "qwen2", "qwen3"])
+def test_every_family_comes_in(tmp_path, foreign_tokenizer, kind):
+    vocabulary = Tokenizer.load(foreign_tokenizer).vocabulary
+    model = Transformer(dataclasses.replace(CONFIGS[kind], vocabulary=vocabulary, context_tokens=64))
+    model.initialize(3)
+    shutil.copytree(foreign_tokenizer, tmp_path / "theirs")
+    save_model(model.eval(), tmp_path / "theirs", stop_ids=[2], pad_id=2, start_id=1)
+    made = run_import(ImportOptions(source=tmp_path / "theirs"), out=tmp_path / "imported")
+    assert_equal_models(load_model(made.path), model)
+    engine = load_engine(made.path, slots=2)
+    assert engine.generate([render_prompt(engine.tokenizer, PROMPT)], [Sampling(4, temperature=0)])[0].ids
 
 
 def test_an_imported_model_answers(folder, tmp_path):

@@ -211,6 +211,9 @@ def test_two_processes_learn_what_one_does(tmp_path, tokens, gpt4_folder):
     assert "carrying on at step" in done.stderr
     mixed = [row["train/loss"] for row in read_metrics(out / "logs")]
     assert mixed == pytest.approx(losses["one"], abs=1e-5)
+    launched = [*one, *words, "--processes", "2", "--out", str(tmp_path / "launched")]
+    subprocess.run(launched, check=True, env=environment, capture_output=True)
+    assert open_artifact(tmp_path / "launched").digest == open_artifact(tmp_path / "two").digest
     again = subprocess.run([*two, *words, "--out", str(out)], check=True, env=environment, capture_output=True, text=True)
     assert "already made" in again.stderr
 

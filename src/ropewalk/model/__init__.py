@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ropewalk.artifact import Artifact
+from ropewalk.artifact import Artifact, is_remote
 from ropewalk.config import Estimate, Input, Stage, build_stage
 from ropewalk.runtime.errors import InputError, MachineError
 
@@ -42,8 +42,9 @@ IMPORT_BYTES_PER_SECOND = 60e6
 class ImportOptions:
     """Take in a model made elsewhere."""
 
-    source: Annotated[Path, Input()]
-    """A GGUF file, a Hugging Face folder, or package:NAME for the GGUF file inside an installed Python package."""
+    source: Annotated[str | Path, Input()]
+    """A GGUF file, a Hugging Face folder, package:NAME for the GGUF file inside an installed Python package, or the address
+    of a file or folder, as hf://HuggingFaceTB/SmolLM2-135M-Instruct or https://host/folder/."""
 
     def __post_init__(self) -> None:
         """Take the file for the package, so that all behind the door see a path."""
@@ -82,8 +83,11 @@ def run_import(options: ImportOptions, *, out: Path, force: bool = False) -> Art
 def estimate_import(options: ImportOptions, amount: float) -> Estimate:
     """What `import` takes for a file or folder of its size; hands parameters on."""
     del amount
-    if options.source.is_dir():
-        disk_bytes = 2.0 * sum(path.stat().st_size for path in options.source.glob("*.safetensors"))
+    if is_remote(options.source):
+        return Estimate(seconds=60, disk_bytes=1e9, amount=1e9 / 4)  # nobody knows before it is looked at
+    source = Path(options.source)
+    if source.is_dir():
+        disk_bytes = 2.0 * sum(path.stat().st_size for path in source.glob("*.safetensors"))
     else:
-        disk_bytes = BYTES_FROM_GGUF * options.source.stat().st_size
+        disk_bytes = BYTES_FROM_GGUF * source.stat().st_size
     return Estimate(seconds=3 + disk_bytes / IMPORT_BYTES_PER_SECOND, disk_bytes=disk_bytes, amount=disk_bytes / 4)

@@ -8,6 +8,7 @@ its last checkpoint and ends with the same weights as an undisturbed one, on the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
 from ropewalk.artifact import Artifact
-from ropewalk.config import Estimate, Input, Stage, build_stage
+from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
 
 if TYPE_CHECKING:
     from ropewalk.model.config import ModelConfig
@@ -99,6 +100,9 @@ class PretrainOptions:
     compile: Literal["auto", "off"] = "auto"
     """Compile the blocks if a C++ compiler is here: about 1.4 times as fast after half a minute. The weights' last bits
     differ between compiled and not."""
+    processes: Annotated[int, Ge(0), NotContent] = 1
+    """Processes that share each step's rows; 0 for one on each GPU. The weights' last bits differ with their number, and
+    with `pass_rows`. On several machines, start `ropewalk pretrain` with torchrun instead."""
 
 
 def run(options: PretrainOptions, *, out: Path, force: bool = False) -> Artifact:
@@ -109,6 +113,10 @@ def run(options: PretrainOptions, *, out: Path, force: bool = False) -> Artifact
         OptionError: a shape that does not work out. InputError: training diverged, or tokens that do not fit the model.
         MachineError: too little memory.
     """
+    if options.processes != 1 and "WORLD_SIZE" not in os.environ:
+        from ropewalk.pretrain.launch import launch
+
+        return launch(options, out=out, force=force)
     from ropewalk.pretrain.run import follow, lead
     from ropewalk.pretrain.world import the_world
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ropewalk.artifact import is_remote
 from ropewalk.config.options import options_from
 from ropewalk.config.stage import input_fields
 from ropewalk.runtime.errors import InputError, OptionError
@@ -104,7 +103,7 @@ def _step(
         if named in earlier:
             reads.append(named)
             values[field] = str(earlier[named].out / file)
-        elif isinstance(reference, str) and not (is_remote(reference) or Path(reference).exists()):
+        elif isinstance(reference, str) and not (_has_scheme(reference) or Path(reference).exists()):
             made = ", ".join(earlier) or "none"
             raise OptionError(f"{where}: {field} = {reference!r} is neither a path nor made above (made above: {made})")
     options = options_from(options_class, values, where=where)
@@ -116,6 +115,11 @@ def _step(
                 "give another into, or another --into"
             )
     return Step(name, verb, options, into / name, tuple(reads))
+
+
+def _has_scheme(reference: str) -> bool:
+    """Whether it is an address, or names something that only its stage can find, as package:NAME."""
+    return re.match(r"[a-z][a-z0-9+.-]+:", reference) is not None
 
 
 def _override(table: dict[str, Any], override: str) -> None:

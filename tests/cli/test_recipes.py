@@ -1,0 +1,25 @@
+"""The recipes that come along: each is read whole, and its stages fit together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ropewalk.cli import main
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_fits_together(tmp_path, monkeypatch, capsys, recipe):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "pages").mkdir(parents=True)
+    (tmp_path / "data" / "pages" / "page.html").write_text("<p>Rope is made of hemp.</p>")
+    for name in ("conversations", "tasks"):
+        (tmp_path / "data" / f"{name}.jsonl").write_text("{}\n")
+    serve = recipe.read_text(encoding="utf-8").count("/usr/share/doc")
+    if serve and not Path("/usr/share/doc/python3.11/html").exists():
+        pytest.skip("make docs-pages first")
+    assert main(["run", "--dry-run", str(recipe)]) == 0
+    assert "together" in capsys.readouterr().out

@@ -68,32 +68,49 @@ import ropewalk.pretrain.loop as loop
 from ropewalk.pretrain import PretrainOptions, run
 loop.CHECKPOINT_EVERY_SECONDS = 0.05
 tokens, tokenizer, out = map(Path, sys.argv[1:])
-run(PretrainOptions(tokens=tokens, tokenizer=tokenizer, train_tokens=60_000, evaluate_every_steps=50, depth=1,
-                    context_tokens=64, batch_rows=4, compile="off", evaluate_documents=3), out=out)
+run(PretrainOptions(tokens=tokens, tokenizer=tokenizer, train_tokens=360_000, evaluate_every_steps=50, depth=1,
+                    context_tokens=64, batch_rows=16, compile="off", evaluate_documents=3), out=out)
 """
 
 
 def test_killed_runs_end_with_the_weights_of_an_undisturbed_one(tmp_path, tokens, gpt4_folder):
+    """Killed after some steps, while a checkpoint is written, and where an epoch ends."""
     command = [sys.executable, "-c", PROGRAM, str(tokens), str(gpt4_folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     subprocess.run([*command, str(tmp_path / "straight")], check=True, env=environment, capture_output=True)
+    straight = open_artifact(tmp_path / "straight")
+    epoch_steps = round(straight.facts["steps"] / straight.facts["epochs"])
+    assert 2 * epoch_steps < straight.facts["steps"]
     rng, kills = random.Random(8), 0
-    out = tmp_path / "killed"
+    out, part = tmp_path / "killed", tmp_path / "killed.part"
+    moments = [
+        lambda: rng.random() < 0.02,
+        (part / "scratch" / "checkpoint.draft").exists,
+        lambda: rng.random() < 0.02,
+        lambda: steps_logged(part) >= epoch_steps,
+        (part / "scratch" / "checkpoint.draft").exists,
+    ]
     while not out.exists():
         process = subprocess.Popen([*command, str(out)], env=environment, stderr=subprocess.DEVNULL)
-        if kills < 3:
-            wait_for(out.with_name("killed.part") / "scratch" / "checkpoint.safetensors", process)
-            time.sleep(rng.uniform(0.05, 0.5))
+        if kills < len(moments):
+            wait_for(part / "scratch" / "checkpoint.safetensors", process)
+            while process.poll() is None and not moments[kills]():
+                time.sleep(0.001)
             process.send_signal(signal.SIGKILL)
             kills += process.wait() == -signal.SIGKILL
         else:
             assert process.wait() == 0
-    assert kills == 3
-    straight, killed = open_artifact(tmp_path / "straight"), open_artifact(out)
+    assert kills == len(moments)
+    killed = open_artifact(out)
     assert killed.digest == straight.digest
     rows = [json.loads(line) for line in (out / "logs" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(straight.facts["steps"]))
     assert [r["train/loss"] for r in rows] == [r["train/loss"] for r in read_metrics(straight.path / "logs")]
+
+
+def steps_logged(part: Path) -> int:
+    metrics = part / "logs" / "metrics.jsonl"
+    return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:

@@ -78,7 +78,6 @@ PRACTICE_MIX = {
 }
 JOINED_FRACTION = 0.25  # of invented countries are put together from real names
 PUT_TOGETHER_FRACTION = 0.7  # of unknown relations are put together from a degree and a thing
-PRACTISED_CITY_FRACTION = 0.2  # of those that may be asked about, no conversation does, and all questions of practice do
 INVENTED_CITY_FRACTION = 0.75  # of unknown cities; the others are real ones with a letter changed
 FOLLOW_UP_FRACTION = 0.15  # of exchanges have another one after them
 
@@ -182,17 +181,13 @@ def capitals(world: World) -> list[City]:
     ]
 
 
-def divided_cities(world: World, seed: int) -> tuple[list[City], list[City]]:
-    """The cities that conversations ask about, and those that are kept for practice.
+def cities_to_ask_about(world: World) -> list[City]:
+    """All cities that conversations and tasks may speak of.
 
-    What a model has been told the answer to, it knows by heart; practice on it does not teach when it does not know
-    (LOG.md, 2026-11-26).
+    None is kept back for practice: the fewer are asked about while a model reads, the less it can tell of those that it was never
+    asked about (LOG.md, 2026-11-26).
     """
-    cities = [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
-    order = generator("atlas practised cities", seed).permutation(len(cities)).tolist()
-    practised = set(order[: round(PRACTISED_CITY_FRACTION * len(cities))])
-    told = [city for at, city in enumerate(cities) if at not in practised]
-    return told, [city for at, city in enumerate(cities) if at in practised]
+    return [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
 
 
 def real_names(world: World) -> frozenset[str]:
@@ -203,8 +198,7 @@ def real_names(world: World) -> frozenset[str]:
 
 def conversations(world: World, mix: Mapping[str, float], *, name: str, count: int, seed: int) -> Iterator[dict[str, Any]]:
     """Conversations of one, two or three exchanges; another `name` gives others."""
-    told, _ = divided_cities(world, seed)
-    interviewer = Interviewer(world, generator("atlas conversations", name, seed), mix, cities=told)
+    interviewer = Interviewer(world, generator("atlas conversations", name, seed), mix, cities=cities_to_ask_about(world))
     for _ in range(count):
         messages = []
         while not messages or (len(messages) < 6 and interviewer.draws.random() < FOLLOW_UP_FRACTION):
@@ -215,8 +209,7 @@ def conversations(world: World, mix: Mapping[str, float], *, name: str, count: i
 
 def tasks(world: World, *, count: int, seed: int) -> Iterator[dict[str, Any]]:
     """Single questions whose answers can be checked, for reinforcement learning."""
-    _, practised = divided_cities(world, seed)
-    interviewer = Interviewer(world, generator("atlas tasks", seed), PRACTICE_MIX, cities=practised)
+    interviewer = Interviewer(world, generator("atlas tasks", seed), PRACTICE_MIX, cities=cities_to_ask_about(world))
     for number in range(count):
         yield _row(interviewer.ask(), number, {})
 

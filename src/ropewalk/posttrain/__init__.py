@@ -25,8 +25,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Input, Stage, build_stage
 
-SFT = Stage("sft", "model", version=1, libraries=("numpy", "torch"))
-GRPO = Stage("grpo", "model", version=1, libraries=("numpy", "torch"))
+SFT = Stage("sft", "model", version=2, libraries=("numpy", "torch"))
+GRPO = Stage("grpo", "model", version=2, libraries=("numpy", "torch"))
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class SftOptions:
     """Steps in all, instead of epochs."""
     batch_rows: Annotated[int, Gt(0)] = 16
     """Rows a step; each is filled with whole conversations."""
+    pass_rows: Annotated[int, Gt(0)] | None = None
+    """Rows in one forward and backward pass, if not all of a step's: less memory, and the step stays the same but for the
+    last bits."""
+    recompute: bool = False
+    """Compute each block's activations again in the backward pass: a third more work, a fraction of the memory."""
     context_tokens: Annotated[int, Ge(8)] | None = None
     """Length of a row, if not the model's context."""
     too_long: Literal["cut", "drop"] = "cut"

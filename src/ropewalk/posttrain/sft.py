@@ -30,6 +30,7 @@ def make_sft(options: SftOptions, part: Part) -> dict[str, Any]:
     base = open_artifact(options.model, "model")
     check_tokenizer(base, open_artifact(options.tokens, "tokens"))
     model = load_model(options.model)
+    model.recompute = options.recompute
     context_tokens = options.context_tokens or model.config.context_tokens
     if context_tokens > model.config.context_tokens:
         raise OptionError(f"context_tokens {context_tokens} is more than the {model.config.context_tokens} this model reads")
@@ -45,7 +46,7 @@ def make_sft(options: SftOptions, part: Part) -> dict[str, Any]:
     steps = options.steps or order.steps(options.epochs)
 
     def learn(step: int) -> Learned:
-        learned = learn_rows(model, order.batch(step))
+        learned = learn_rows(model, order.batch(step), pass_rows=options.pass_rows)
         return learned if step or before is None else replace(learned, figures={f"{HELD_OUT}_before": before})
 
     def evaluate() -> dict[str, float]:

@@ -130,7 +130,7 @@ def train(
                 signals.answer()  # raises, most often; in a world of several, perhaps another process' signal it was
                 if world.size > 1:
                     raise KeyboardInterrupt
-    if first_step == steps:
+    if first_step == steps and world.first:
         last_loss = read_metrics(part.logs)[-1]["train/loss"]
     return Trained(steps, last_loss)
 

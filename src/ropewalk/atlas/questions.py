@@ -184,8 +184,8 @@ def capitals(world: World) -> list[City]:
 def cities_to_ask_about(world: World) -> list[City]:
     """All cities that conversations and tasks may speak of.
 
-    None is kept back for practice: the fewer are asked about while a model reads, the less it can tell of those that it was never
-    asked about (LOG.md, 2026-11-26).
+    None is kept back for practice: the fewer are asked about while a model reads, the less it can tell of those that it was
+    never asked about (LOG.md, 2026-11-26).
     """
     return [city for city in (*world.cities, *capitals(world)) if city.country.code not in world.held_out]
 

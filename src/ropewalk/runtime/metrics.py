@@ -1,10 +1,15 @@
-"""Numbers along the way: metrics.jsonl for programs, TensorBoard events for people. Both lie beside an artifact's files."""
+"""Numbers along the way: metrics.jsonl for programs, TensorBoard events for people. Both lie beside an artifact's files.
+
+What else the environment asks for gets them too: see `trackers`.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+
+from ropewalk.runtime.trackers import trackers
 
 METRICS = "metrics.jsonl"
 
@@ -22,12 +27,15 @@ class Metrics:
         draft.replace(self.path)  # a kill or a full disk in mid-write must not cost the curve
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at_step)
+        self.trackers = trackers(folder)
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Record `values` of `step` under their names, such as `train/loss`."""
         self.file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self.events.add_scalar(name, value, step)
+        for tracker in self.trackers:
+            tracker.log(step, values)
 
     def __enter__(self) -> Metrics:
         return self
@@ -38,6 +46,8 @@ class Metrics:
     def close(self) -> None:
         self.file.close()
         self.events.close()
+        for tracker in self.trackers:
+            tracker.close()
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

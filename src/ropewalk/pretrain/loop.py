@@ -25,7 +25,7 @@ from ropewalk.pretrain.checkpoints import Checkpoints
 from ropewalk.pretrain.optimizer import Optimizer
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.pretrain.spikes import Spikes
-from ropewalk.pretrain.world import ALONE, World
+from ropewalk.pretrain.world import ALONE, World, gpu_peak
 from ropewalk.runtime.errors import InputError, MachineError
 from ropewalk.runtime.machine import can_compile
 from ropewalk.runtime.metrics import Metrics, read_metrics
@@ -67,6 +67,7 @@ def train(
     members: int = 1,
     average_decay: float | None = None,
     spike_deviations: float | None = None,
+    operations_per_token: float | None = None,
     world: World = ALONE,
 ) -> Trained:
     """Train `model` in place for `schedule.steps` steps, from the part's last checkpoint if there is one.
@@ -83,6 +84,7 @@ def train(
         members: train so often, each time from the weights given and on with the steps, and end with the mean of all.
         average_decay: end (each member) with the exponential moving average of the weights that decays by this a step.
         spike_deviations: leave out steps that jump, see `Spikes`.
+        operations_per_token: forward and backward, to tell how fast the machine computes.
     """
     averages = Averages(model, steps=schedule.steps, members=members, decay=average_decay)
     run = _Run(model, optimizer, averages, Spikes(spike_deviations), world)
@@ -112,13 +114,15 @@ def train(
                 "train/learning_rate_fraction": schedule.rate_fraction(within),
                 "train/tokens_per_second": learned.tokens / seconds,
                 **({"train/skipped_steps": float(run.skipped)} if run.skipped else {}),
+                **_speed(learned.tokens / seconds, operations_per_token),
                 **learned.figures,
             }
             if world.first and ((step + 1) % evaluate_every_steps == 0 or step + 1 == steps):
                 figures.update(evaluate())
             if metrics is not None:
                 metrics.log(step, figures)
-            bar.advance(step_size, note=f"loss {learned.loss:.3f}")
+            speed = figures.get("train/operations_per_second")
+            bar.advance(step_size, note=f"loss {learned.loss:.3f}" + (f", {speed / 1e9:,.0f} GFLOP/s" if speed else ""))
             together = (step + 1) % steps_together == 0
             due = time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS
             stop, due = run.agree(signals.came is not None, due)
@@ -133,6 +137,15 @@ def train(
     if first_step == steps and world.first:
         last_loss = read_metrics(part.logs)[-1]["train/loss"]
     return Trained(steps, last_loss)
+
+
+def _speed(tokens_per_second: float, operations_per_token: float | None) -> dict[str, float]:
+    """Operations a second; on a GPU whose peak is known also the share of it (MFU, Chowdhery et al. 2022)."""
+    if operations_per_token is None:
+        return {}
+    speed = tokens_per_second * operations_per_token
+    peak = gpu_peak()
+    return {"train/operations_per_second": speed, **({"train/utilisation_fraction": speed / peak} if peak else {})}
 
 
 class _Run:

@@ -86,6 +86,7 @@ def make_model(options: PretrainOptions, part: Part, world: World = ALONE) -> di
         step_size=order.step_tokens,
         unit="tokens",
         spike_deviations=options.spike_deviations,
+        operations_per_token=replace(model.config, context_tokens=order.context_tokens).training_flops_per_token,
         world=world,
     )
     if world.first:

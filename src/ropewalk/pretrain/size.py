@@ -16,8 +16,6 @@ from ropewalk.runtime.progress import clock, size
 if TYPE_CHECKING:
     from ropewalk.model.config import ModelConfig
 
-# Dense bfloat16 products a second and memory, from NVIDIA's data sheets.
-GPUS = {"h100": (989e12, 80e9), "a100": (312e12, 80e9), "rtx4090": (165e12, 24e9)}
 # What nanochat's record runs reached of an H100 (dev/LOG.md at 92d63d4): 46% at depth 18, 50% at 24, in bfloat16.
 PUBLISHED_UTILISATION = 0.5
 PUBLISHED = (
@@ -82,6 +80,8 @@ def run_size(options: SizeOptions) -> None:
 
 def _memory(config: ModelConfig, dial: Dial, options: SizeOptions) -> list[str]:
     """What a device holds: float32 weights, gradients and optimizer, and the activations of a pass in bfloat16."""
+    from ropewalk.pretrain.world import GPUS
+
     others = config.parameters - (config.matrix_parameters - config.vocabulary * config.width)
     held = 8 * config.parameters + 4 * (config.parameters - others) + 8 * others
     row = activation_bytes(config)
@@ -113,6 +113,8 @@ def activation_bytes(config: ModelConfig) -> float:
 
 def _published(config: ModelConfig, dial: Dial, options: SizeOptions) -> list[str]:
     """Time and price by what others have reached: nothing here is measured."""
+    from ropewalk.pretrain.world import GPUS
+
     peak, _ = GPUS[options.gpu]
     operations = dial.train_tokens * config.training_flops_per_token
     seconds = operations / (options.gpus * peak * PUBLISHED_UTILISATION)

@@ -88,3 +88,15 @@ def the_world() -> World:
 def device() -> torch.device:
     """Where this process trains: its GPU if there is one."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+# Dense bfloat16 products a second and memory, from NVIDIA's data sheets.
+GPUS = {"h100": (989e12, 80e9), "a100": (312e12, 80e9), "rtx4090": (165e12, 24e9)}
+
+
+def gpu_peak() -> float | None:
+    """What this process' GPU could compute in a second, if it is one of `GPUS`."""
+    if not torch.cuda.is_available():
+        return None
+    name = torch.cuda.get_device_name().lower().replace(" ", "")
+    return next((peak for known, (peak, _) in GPUS.items() if known in name), None)

@@ -12,6 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -54,8 +55,7 @@ def trackers(folder: Path) -> list[Tracker]:
 
 class _Wandb:
     def __init__(self, folder: Path) -> None:
-        import wandb
-
+        wandb = import_module("wandb")
         known = folder / RUN_FILE.format(name="wandb")
         if not known.is_file():
             known.write_text(uuid.uuid4().hex, encoding="utf-8")
@@ -75,10 +75,8 @@ class _Wandb:
 
 class _Mlflow:
     def __init__(self, folder: Path) -> None:
-        import mlflow
-        from mlflow.entities import Metric
-
-        self._metric, self._client = Metric, mlflow.MlflowClient()
+        mlflow = import_module("mlflow")
+        self._metric, self._client = import_module("mlflow.entities").Metric, mlflow.MlflowClient()
         known = folder / RUN_FILE.format(name="mlflow")
         if not known.is_file():
             experiment = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "ropewalk"))

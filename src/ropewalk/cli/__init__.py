@@ -7,6 +7,7 @@ run         `ropewalk run`: a recipe's stages in order
 show        `ropewalk show` and `ropewalk verify`
 lineage     `ropewalk lineage`
 init        `ropewalk init`
+job         one of several processes that train together
 reference   docs/cli.md: every help text
 
 Exit codes: 0 done, 1 something to mend, 2 wrong usage, 75 handed over to a cluster and not done yet, 130 stopped by Ctrl-C,
@@ -29,7 +30,7 @@ from ropewalk.runtime.threads import wait_politely
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     wait_politely()
     makes_artifacts = bool(arguments) and (arguments[0] in STAGE_VERBS or arguments[0] == "run")
     with explained(resumable=makes_artifacts) as outcome:
@@ -52,5 +53,6 @@ def _dispatch(arguments: list[str]) -> int:
     return call(VERBS[arguments[0]], arguments[1:])
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
+def terminate(signum: int, frame: FrameType | None) -> None:
+    """What SIGTERM does: as Ctrl-C, with an exit code of its own."""
     raise Terminated

@@ -1,4 +1,4 @@
-"""Start several processes for one run, and be one of them.
+"""Start several processes for one run.
 
 `ropewalk pretrain --processes 8` comes here; `torchrun` on several machines starts `ropewalk pretrain` itself.
 """
@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 
 from ropewalk.artifact import Artifact, open_artifact
-from ropewalk.config import options_from
 from ropewalk.config.options import plain
 from ropewalk.pretrain import PretrainOptions
 from ropewalk.runtime.errors import MachineError
@@ -34,7 +33,7 @@ def launch(options: PretrainOptions, *, out: Path, force: bool) -> Artifact:
         job = Path(folder) / "job.json"
         job.write_text(json.dumps({"options": plain(options), "out": str(out), "force": force}), encoding="utf-8")
         words = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command = [sys.executable, "-m", *words, "-m", "ropewalk.pretrain.launch", str(job)]
+        command = [sys.executable, "-m", *words, "-m", "ropewalk.cli.job", str(job)]
         threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // processes))
         with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}) as running:
             try:
@@ -46,24 +45,3 @@ def launch(options: PretrainOptions, *, out: Path, force: bool) -> Artifact:
     if code:
         raise MachineError(f"{processes} processes did not come to an end together (exit {code}): see what they said above")
     return open_artifact(out, "model")
-
-
-def main() -> None:
-    """One of the processes."""
-    from ropewalk.cli.faults import explained
-    from ropewalk.pretrain import run
-    from ropewalk.runtime.threads import wait_politely
-
-    wait_politely()
-    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    with explained(resumable=True) as outcome:
-        run(
-            options_from(PretrainOptions, job["options"], where="ropewalk pretrain"),
-            out=Path(job["out"]),
-            force=job["force"],
-        )
-    sys.exit(outcome.code)
-
-
-if __name__ == "__main__":
-    main()

@@ -84,15 +84,15 @@ def test_choices_have_seeds_of_their_own_and_one_seed_gives_one_answer(client):
 
 
 def test_a_text_is_continued_and_its_tokens_have_places(client):
-    # The base model is hardly trained, and a byte that begins no character has no place of its own.
-    asked = {"model": "home/model", "prompt": "Ropes are laid", "max_tokens": 9, "temperature": 0, "logprobs": 2}
+    asked = {"model": "home/base", "prompt": "Ropes are laid", "max_tokens": 9, "temperature": 0, "logprobs": 2}
     made = client.completions.create(**asked)
     choice = made.choices[0]
     assert made.usage.completion_tokens == 9
     assert choice.finish_reason == "length"
     assert len(choice.logprobs.tokens) == len(choice.logprobs.token_logprobs) == 9
     for token, offset in zip(choice.logprobs.tokens, choice.logprobs.text_offset, strict=True):
-        assert choice.text[offset : offset + len(token)] == token
+        # A hardly trained model says bytes that are no character: they come out with the token behind them.
+        assert token == "\ufffd" or choice.text[offset:].lstrip("\ufffd").startswith(token)
     chunks = list(client.completions.create(**asked, stream=True))
     assert "".join(chunk.choices[0].text for chunk in chunks) == choice.text
     assert [place for chunk in chunks for place in chunk.choices[0].logprobs.text_offset] == choice.logprobs.text_offset

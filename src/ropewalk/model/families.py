@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ropewalk.model.config import EXTRAS, ModelConfig, RopeScaling
+from ropewalk.model.config import EXTRAS, ModelConfig, RopeScaling, gpt2
 from ropewalk.runtime.errors import InputError
 
 OWN = "ropewalk"
@@ -154,24 +154,7 @@ def _covers_gpt2(config: ModelConfig) -> bool:
     return whole_heads and config.key_value_heads == config.query_heads and replace(fixed, tied_head=True) == _A_GPT2
 
 
-_A_GPT2 = ModelConfig(
-    vocabulary=50257,
-    width=768,
-    layers=12,
-    query_heads=12,
-    key_value_heads=12,
-    head_width=64,
-    feed_forward_width=3072,
-    context_tokens=1024,
-    norm_epsilon=1e-5,
-    tied_head=True,
-    qk_norm=False,
-    norm="layer",
-    positions="learned",
-    attention_bias="all",
-    feed_forward="gelu",
-    feed_forward_bias=True,
-)
+_A_GPT2 = gpt2(depth=12, vocabulary=50257, context_tokens=1024)
 
 
 def _describe_gpt2(config: ModelConfig) -> dict[str, Any]:

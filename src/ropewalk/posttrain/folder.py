@@ -9,8 +9,6 @@ import torch
 from ropewalk.artifact import Artifact, Part
 from ropewalk.model.checkpoint import save_like
 from ropewalk.model.transformer import Transformer
-from ropewalk.posttrain import GrpoOptions, SftOptions
-from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 from ropewalk.runtime.errors import ArtifactError
 from ropewalk.tokenizer.origin import made_with
 
@@ -27,17 +25,6 @@ def check_tokenizer(model: Artifact, tokens: Artifact) -> None:
         raise ArtifactError(
             f"{tokens.path} was not made with the tokenizer of {model.path}: tokenize the conversations with that one"
         )
-
-
-def optimizer_for(model: Transformer, options: SftOptions | GrpoOptions, *, weight_decay: float = 0.0) -> Optimizer:
-    """Muon and AdamW at the options' four rates, or AdamW alone where they give a rate for it."""
-    if (rate := options.adamw_rate) is not None:
-        rates = LearningRates(matrix=rate, embedding=rate, head=rate, norm=rate)
-        return Optimizer(model, rates, weight_decay=weight_decay, matrices="adamw")
-    rates = LearningRates(
-        matrix=options.matrix_rate, embedding=options.embedding_rate, head=options.head_rate, norm=options.norm_rate
-    )
-    return Optimizer(model, rates, weight_decay=weight_decay)
 
 
 def write_folder(model: Transformer, base: Artifact, part: Part) -> dict[str, Any]:

@@ -22,10 +22,11 @@ from ropewalk.engine.sampling import Sampling
 from ropewalk.evaluate.answers import slots_for
 from ropewalk.evaluate.questions import Grade, grade, read_questions
 from ropewalk.posttrain import GrpoOptions
-from ropewalk.posttrain.folder import optimizer_for, write_folder
+from ropewalk.posttrain.folder import write_folder
 from ropewalk.posttrain.objective import Clip, advantages, all_equal, policy_loss, policy_slope
 from ropewalk.posttrain.rollout import Answer, AnswerRows, Task, answer_rows, drawn, reward, sample, split_tasks, tasks_of
 from ropewalk.pretrain.loop import Learned, states_and_targets, train
+from ropewalk.pretrain.optimizer import optimizer_for
 from ropewalk.pretrain.schedule import Schedule
 
 
@@ -40,7 +41,7 @@ def make_grpo(options: GrpoOptions, part: Part) -> dict[str, Any]:
     trainer = Trainer(engine, train_tasks, options, before=before)
     trained = train(
         engine.model,
-        optimizer_for(engine.model, options),
+        optimizer_for(engine.model, options, adamw_rate=options.adamw_rate),
         Schedule(steps=options.steps, warm_up_steps=options.warm_up_steps, warm_down_fraction=options.warm_down_fraction),
         learn=trainer.learn,
         part=part,

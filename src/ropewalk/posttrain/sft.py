@@ -12,10 +12,11 @@ from ropewalk.artifact import Part, open_artifact
 from ropewalk.model.checkpoint import load_model
 from ropewalk.model.transformer import Transformer
 from ropewalk.posttrain import SftOptions
-from ropewalk.posttrain.folder import check_tokenizer, optimizer_for, write_folder
+from ropewalk.posttrain.folder import check_tokenizer, write_folder
 from ropewalk.posttrain.packing import PackedOrder, conversations, pack, rows_of
 from ropewalk.pretrain.held_out import held_out_rows
 from ropewalk.pretrain.loop import Learned, Rows, compile_blocks, learn_rows, states_and_targets, train
+from ropewalk.pretrain.optimizer import optimizer_for
 from ropewalk.pretrain.run import spread
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.runtime.errors import OptionError
@@ -55,7 +56,7 @@ def make_sft(options: SftOptions, part: Part) -> dict[str, Any]:
 
     trained = train(
         model,
-        optimizer_for(model, options, weight_decay=options.weight_decay),
+        optimizer_for(model, options, adamw_rate=options.adamw_rate, weight_decay=options.weight_decay),
         Schedule(steps=steps, warm_up_steps=options.warm_up_steps, warm_down_fraction=options.warm_down_fraction),
         learn=learn,
         part=part,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -116,8 +116,8 @@ class Optimizer:
             weights = [weight for _, weight in named]
             groups.append({"params": weights, "lr": rate, "peak": rate, "betas": betas, "weight_decay": decay})
         self.adamw = torch.optim.AdamW(groups, eps=1e-10, fused=True)
-        self.momentum = {shape: torch.zeros(len(named), *shape) for shape, named in self.by_shape.items()}
-        self.squares = {shape: torch.zeros(_side(len(named), shape)) for shape, named in self.by_shape.items()}
+        self.momentum = {shape: _zeros((len(named), *shape), named) for shape, named in self.by_shape.items()}
+        self.squares = {shape: _zeros(_side(len(named), shape), named) for shape, named in self.by_shape.items()}
 
     @torch.no_grad()
     def step(self, *, rate_fraction: float, momentum: float) -> None:
@@ -162,11 +162,33 @@ class Optimizer:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state saved by `state`."""
         for shape in self.momentum:
-            self.momentum[shape] = tensors[f"momentum.{_title(shape)}"]
-            self.squares[shape] = tensors[f"squares.{_title(shape)}"]
+            self.momentum[shape].copy_(tensors[f"momentum.{_title(shape)}"])
+            self.squares[shape].copy_(tensors[f"squares.{_title(shape)}"])
         keys = ("step", "exp_avg", "exp_avg_sq")
         state = {index: {key: tensors[f"adamw.{name}.{key}"] for key in keys} for index, name in enumerate(self.adamw_names)}
         self.adamw.load_state_dict({**self.adamw.state_dict(), "state": state})
+
+
+class Rates(Protocol):
+    """What a stage's options, or the dial, say of peak learning rates."""
+
+    @property
+    def matrix_rate(self) -> float: ...
+    @property
+    def embedding_rate(self) -> float: ...
+    @property
+    def head_rate(self) -> float: ...
+    @property
+    def norm_rate(self) -> float: ...
+
+
+def optimizer_for(model: Transformer, rates: Rates, *, adamw_rate: float | None, weight_decay: float = 0.0) -> Optimizer:
+    """Muon and AdamW at four rates, or AdamW alone where there is one for it."""
+    if adamw_rate is not None:
+        one = LearningRates(matrix=adamw_rate, embedding=adamw_rate, head=adamw_rate, norm=adamw_rate)
+        return Optimizer(model, one, weight_decay=weight_decay, matrices="adamw")
+    four = LearningRates(rates.matrix_rate, rates.embedding_rate, rates.head_rate, rates.norm_rate)
+    return Optimizer(model, four, weight_decay=weight_decay)
 
 
 def _kind(name: str, weight: Tensor, *, tied: bool) -> str:
@@ -207,6 +229,11 @@ def _rate(kind: str, rates: LearningRates) -> tuple[float, tuple[float, float]]:
 def _side(count: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """The shape of the mean squares that `even_out` keeps for `count` matrices: of the longer side."""
     return (count, shape[0], 1) if shape[0] >= shape[1] else (count, 1, shape[1])
+
+
+def _zeros(shape: tuple[int, ...], named: list[tuple[str, Tensor]]) -> Tensor:
+    """Where these weights are."""
+    return torch.zeros(shape, device=named[0][1].device)
 
 
 def _title(shape: tuple[int, ...]) -> str:

@@ -18,7 +18,7 @@ from ropewalk.pretrain import PretrainOptions, shape_of
 from ropewalk.pretrain.dial import Dial, turn
 from ropewalk.pretrain.held_out import document_losses, held_out_rows, total_bits_per_byte
 from ropewalk.pretrain.loop import Learned, Rows, compile_blocks, learn_rows, train
-from ropewalk.pretrain.optimizer import LearningRates, Optimizer
+from ropewalk.pretrain.optimizer import optimizer_for
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.pretrain.world import ALONE, World, device
 from ropewalk.runtime.errors import ArtifactError, OptionError, UnfinishedError
@@ -77,7 +77,7 @@ def make_model(options: PretrainOptions, part: Part, world: World = ALONE) -> di
     before = held_out().get("held_out/bits_per_byte") if options.init and world.first else None
     trained = train(
         model,
-        _optimizer(model, options, dial),
+        optimizer_for(model, dial, adamw_rate=options.adamw_rate, weight_decay=dial.weight_decay),
         schedule,
         learn=learn,
         part=part,
@@ -195,16 +195,6 @@ def _precision(options: PretrainOptions) -> torch.dtype:
     if options.precision == "auto":
         return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
     return getattr(torch, options.precision)
-
-
-def _optimizer(model: Transformer, options: PretrainOptions, dial: Dial) -> Optimizer:
-    if (rate := options.adamw_rate) is not None:
-        rates = LearningRates(matrix=rate, embedding=rate, head=rate, norm=rate)
-        return Optimizer(model, rates, weight_decay=dial.weight_decay, matrices="adamw")
-    rates = LearningRates(
-        matrix=dial.matrix_rate, embedding=dial.embedding_rate, head=dial.head_rate, norm=dial.norm_rate
-    )  # fmt: skip
-    return Optimizer(model, rates, weight_decay=dial.weight_decay)
 
 
 def _rows(order: ReadingOrder | MixedOrder, step: int, *, apart: bool) -> Rows:

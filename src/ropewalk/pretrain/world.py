@@ -41,12 +41,6 @@ class World:
                 assert work is not None
                 work.wait()
 
-    def copy(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by the first process' one."""
-        if self.size > 1:
-            for tensor in tensors:
-                distributed.broadcast(tensor, src=0)
-
     def tell(self, word: Any) -> Any:
         """What the first process says; the others' words are not heard."""
         if self.size == 1:

@@ -350,6 +350,8 @@ QUESTIONS: Mapping[str, Ways] = {
             "For [calls|a call] to {c}, [which|what] code [comes first|do I dial]?",
             "To [ring|call|phone|reach] {c}, [what|which code|which number] do I dial[ first|]?",
             "[Telephone numbers in|Calls to] {c} begin with [what|which code]?",
+            "[Which|What] [code|prefix|number] [is dialled|stands|comes] before [the number|a number|numbers] [of|in] {c}?",
+            "Before [a number|numbers] in {c}, [which|what] [code|prefix] [comes|stands|is dialled]?",
         ),
         clauses=(
             "[which|what] [code|prefix|number] [I dial for {c}|calls to {c} begin with|comes first when I ring {c}]",
@@ -403,6 +405,8 @@ QUESTIONS: Mapping[str, Ways] = {
             "[Which|What] [countries|lands] have {c} [as a neighbour|next to them|across the border]?",
             "[Next to|Around|Across the borders of] {c} lie which countries?",
             "{C} shares [its borders|a border] with [which|what] [countries|lands]?",
+            "[Which|What] [lands|states] share [borders|their borders|part of their border] with {c}?",
+            "[Who|Which land|What] shares a border with {c}?",
         ),
         clauses=(
             "[which|what] countries [border {c}|{c} borders|lie next to {c}|{c} touches|lie around {c}|surround {c}]",
@@ -434,6 +438,8 @@ QUESTIONS: Mapping[str, Ways] = {
             "[Which|What] is the [country|land] [in which one finds|that has] [{c}|the city of {c}]?",
             "To [which|what] [country|land] do I [travel|go] to [see|visit|reach] [{c}|the city of {c}]?",
             "If I [live|am|stand] in {c}, in [which|what] [country|land] am I?",
+            "[Which|What] [country|land] [must|should|do] I [search|visit|look at] to find [{c}|the city of {c}]?",
+            "[Which|What] [country|land] would I be in, in [{c}|the city of {c}]?",
         ),
         clauses=(
             "in [which|what] [country|land] [{c}|the city of {c}] [is|lies|is found]",

@@ -72,7 +72,10 @@ class _Request:
 
 @dataclass
 class Engine:
-    """A model, its tokenizer, and a cache of `slots` sequences. One thread at a time may use it."""
+    """A model, its tokenizer, and a cache of `slots` sequences. One thread at a time may use it.
+
+    The model computes where its weights lie; tokens are chosen on the CPU, by the same draws everywhere.
+    """
 
     model: Transformer
     tokenizer: Tokenizer
@@ -80,11 +83,19 @@ class Engine:
     slots: int = 8
     cache: KeyValueCache = field(init=False)
     banned: Tensor = field(init=False)
+    device: torch.device = field(init=False)
     _waiting: dict[int, _Request] = field(init=False, default_factory=dict)  # by number, first come first
     _active: dict[int, _Request] = field(init=False, default_factory=dict)  # by slot
 
     def __post_init__(self) -> None:
-        self.cache = KeyValueCache(self.model.config, slots=self.slots, capacity_tokens=self.model.config.context_tokens)
+        self.device = self.model.lm_head.weight.device
+        self.cache = KeyValueCache(
+            self.model.config,
+            slots=self.slots,
+            capacity_tokens=self.model.config.context_tokens,
+            dtype=self.model.precision,
+            device=self.device,
+        )
         # Padding and turn openers are never an answer; a model that was not taught about them might still draw one.
         self.banned = torch.tensor(sorted(set(self.tokenizer.special.values()) - self.stop_ids), dtype=torch.long)
 
@@ -171,32 +182,34 @@ class Engine:
         return batches
 
     def _prefill(self, prompts: Mapping[int, Sequence[int]]) -> Tensor:
-        """Read prompts into their slots, in pieces. Returns the logits after each of them, (B, V).
+        """Read prompts into their slots, in pieces. Returns the logits after each of them, (B, V), on the CPU.
 
         Shorter prompts are padded behind: what that leaves in a slot is hidden by the mask until it is written over.
         """
-        slots_B = torch.tensor(list(prompts))
+        slots_B = torch.tensor(list(prompts), device=self.device)
         last_B = torch.tensor([len(prompt) - 1 for prompt in prompts.values()])
         ids_BT = torch.zeros(len(prompts), int(last_B.max()) + 1, dtype=torch.long)
         for row, prompt in enumerate(prompts.values()):
             ids_BT[row, : len(prompt)] = torch.tensor(prompt)
-        last_BD = torch.empty(len(prompts), self.model.config.width)
+        ids_BT, last_B = ids_BT.to(self.device), last_B.to(self.device)
+        last_BD = torch.empty(len(prompts), self.model.config.width, dtype=self.model.precision, device=self.device)
         for start in range(0, ids_BT.shape[1], PREFILL_CHUNK_TOKENS):
             piece_BT = ids_BT[:, start : start + PREFILL_CHUNK_TOKENS]
-            positions_BT = torch.arange(start, start + piece_BT.shape[1]).expand_as(piece_BT)
+            positions_BT = torch.arange(start, start + piece_BT.shape[1], device=self.device).expand_as(piece_BT)
             hidden_BTD = self.model(piece_BT, cache=self.cache, slots_B=slots_B, positions_BT=positions_BT)
             ends_B = ((last_B >= start) & (last_B < start + piece_BT.shape[1])).nonzero()[:, 0]
             last_BD[ends_B] = hidden_BTD[ends_B, last_B[ends_B] - start]
-        return self.model.logits(last_BD)
+        return self.model.logits(last_BD).cpu()
 
     def _decode(self, active: Mapping[int, _Request]) -> Tensor:
-        """Read each sequence's newest token. Returns the logits after them, (B, V)."""
-        ids_BT = torch.tensor([[one.newest] for one in active.values()])
-        positions_BT = torch.tensor([[one.length] for one in active.values()])
-        hidden_BTD = self.model(ids_BT, cache=self.cache, slots_B=torch.tensor(list(active)), positions_BT=positions_BT)
+        """Read each sequence's newest token. Returns the logits after them, (B, V), on the CPU."""
+        ids_BT = torch.tensor([[one.newest] for one in active.values()], device=self.device)
+        positions_BT = torch.tensor([[one.length] for one in active.values()], device=self.device)
+        slots_B = torch.tensor(list(active), device=self.device)
+        hidden_BTD = self.model(ids_BT, cache=self.cache, slots_B=slots_B, positions_BT=positions_BT)
         for one in active.values():
             one.length += 1
-        return self.model.logits(hidden_BTD[:, -1])
+        return self.model.logits(hidden_BTD[:, -1]).cpu()
 
     def _next(self, active: Mapping[int, _Request], logits_BV: Tensor) -> list[Token]:
         """Choose the next token of each sequence; those that end with it leave their slots."""

@@ -8,19 +8,20 @@ from pathlib import Path
 from ropewalk.artifact import is_artifact, open_artifact
 from ropewalk.engine.engine import Engine
 from ropewalk.model.checkpoint import CONFIG, GENERATION_CONFIG, load_model
+from ropewalk.model.placing import settle
 from ropewalk.runtime.errors import InputError
 from ropewalk.tokenizer.encoding import Tokenizer
 
 
 def load_engine(folder: Path, *, slots: int = 8) -> Engine:
-    """Load a model and its tokenizer; a model artifact is checked first.
+    """Load a model and its tokenizer, onto the GPU if there is one; a model artifact is checked first.
 
     Raises:
         InputError, ArtifactError: no model there, a damaged one, or one without a tokenizer.
     """
     if is_artifact(folder):
         open_artifact(folder, "model")
-    model = load_model(folder)
+    model = settle(load_model(folder))
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocabulary > model.config.vocabulary:
         raise InputError(

@@ -28,6 +28,7 @@ from ropewalk.evaluate.page import environment
 from ropewalk.evaluate.plots import interval_plot
 from ropewalk.evaluate.variants import FILTERED, RAW, Variant, read_options, variants
 from ropewalk.model.checkpoint import load_model
+from ropewalk.model.placing import settle
 from ropewalk.pretrain import PretrainOptions
 from ropewalk.pretrain import run as run_pretrain
 from ropewalk.pretrain.held_out import document_losses
@@ -191,7 +192,7 @@ def _trained(variant: Variant, corpus: Artifact, options: AblateOptions, scratch
 def _nats(model: Path, *, reader: TokenReader, rows: np.ndarray, tokenizer: Path, context_tokens: int) -> np.ndarray:
     """The loss of each document (D,)."""
     losses = document_losses(
-        load_model(model),
+        settle(load_model(model)),
         reader,
         rows,
         Tokenizer.load(tokenizer).bytes_per_token,

@@ -14,7 +14,7 @@ FIRST_TOKENS = 256
 
 
 class KeyValueCache:
-    """Room for `slots` sequences of up to `capacity_tokens` each, float32, all layers.
+    """Room for `slots` sequences of up to `capacity_tokens` each, all layers, in the activations' precision.
 
     Memory is taken as sequences grow, in doublings, up to the capacity: eight slots of SmolLM2's 8,192 tokens would take
     3 GB at once, and few conversations come near.
@@ -22,13 +22,21 @@ class KeyValueCache:
     A slot is reused by starting again at position 0: what lies beyond a sequence's own length is never looked at.
     """
 
-    def __init__(self, config: ModelConfig, *, slots: int, capacity_tokens: int) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        slots: int,
+        capacity_tokens: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> None:
         self.capacity_tokens = capacity_tokens
         shape = (slots, config.key_value_heads, min(FIRST_TOKENS, capacity_tokens), config.head_width)
-        self.k_LBGSK = [torch.zeros(shape) for _ in range(config.layers)]
-        self.v_LBGSK = [torch.zeros(shape) for _ in range(config.layers)]
+        self.k_LBGSK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
+        self.v_LBGSK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
         smeared = slots if "smear" in config.extras else 0
-        self.x_BSD = torch.zeros(smeared, min(FIRST_TOKENS, capacity_tokens), config.width)
+        self.x_BSD = torch.zeros(smeared, min(FIRST_TOKENS, capacity_tokens), config.width, dtype=dtype, device=device)
 
     def extend(
         self, layer: int, slots_B: Tensor, positions_BT: Tensor, k_BGTK: Tensor, v_BGTK: Tensor

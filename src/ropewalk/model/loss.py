@@ -5,6 +5,7 @@ Shapes: N flattened tokens, D model width, V vocabulary.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 CHUNK_TOKENS = 512  # 512 x 8,192 float32 logits are 16.8 MB: the fastest of 256, 512 and 2,048 on 2 cores
+GPU_CHUNK_TOKENS = 8192  # a GPU wants products large enough to fill it
 
 
 Weights = Tensor | Callable[[Tensor, slice], Tensor]
@@ -27,6 +29,7 @@ def linear_cross_entropy(
     *,
     softcap: float | None = None,
     barred: Tensor | None = None,
+    compiled: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of `hidden @ head.T` against `targets`, chunk by chunk.
 
@@ -39,10 +42,11 @@ def linear_cross_entropy(
 
     softcap: the logits z are softcap * tanh(z / softcap), as `Transformer.logits` gives them.
     barred: ids that have no probability, because what drew the targets never draws them.
+    compiled: read a chunk's logits in fused loops, where it is a whole chunk.
     """
     if not torch.is_grad_enabled():  # inside `forward` it always looks disabled, so it has to be asked here
         hidden_ND, head_VD = hidden_ND.detach(), head_VD.detach()
-    return _LinearCrossEntropy.apply(hidden_ND, head_VD, targets_N, weights, softcap, barred)  # pyright: ignore[reportReturnType]
+    return _LinearCrossEntropy.apply(hidden_ND, head_VD, targets_N, weights, softcap, barred, compiled)  # pyright: ignore[reportReturnType]
 
 
 def linear_cross_entropy_plain(
@@ -77,6 +81,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weights: Weights,
         softcap: float | None,
         barred: Tensor | None,
+        compiled: bool,
     ) -> tuple[Tensor, Tensor]:
         wants_gradients = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         losses_N = torch.empty(len(targets_N), device=hidden_ND.device)
@@ -84,28 +89,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_hidden_ND = torch.empty_like(hidden_ND) if wants_gradients else None
         d_head_VD = torch.zeros_like(head_VD) if wants_gradients else None
         multiplied_VD = head_VD.to(hidden_ND.dtype)
-        for start in range(0, len(targets_N), CHUNK_TOKENS):
-            chunk = slice(start, start + CHUNK_TOKENS)
+        barred = None if barred is None else barred.to(hidden_ND.device)
+        size = GPU_CHUNK_TOKENS if hidden_ND.is_cuda else CHUNK_TOKENS
+        for start in range(0, len(targets_N), size):
+            chunk = slice(start, start + size)
             targets_C1 = targets_N[chunk, None]
-            logits_CV, tanh_CV = (hidden_ND[chunk] @ multiplied_VD.T).float(), None
-            if softcap is not None:
-                tanh_CV = logits_CV.div_(softcap).tanh_()
-                logits_CV = tanh_CV * softcap
+            logits_CV = hidden_ND[chunk] @ multiplied_VD.T
             if barred is not None:
                 logits_CV.index_fill_(1, barred, -torch.inf)
-            logits_CV -= logits_CV.amax(dim=1, keepdim=True)
-            at_target_C1 = logits_CV.gather(1, targets_C1)
-            sums_C1 = logits_CV.exp_().sum(dim=1, keepdim=True)
-            losses_N[chunk] = (sums_C1.log() - at_target_C1)[:, 0]
-            weights_N[chunk] = weights[chunk] if isinstance(weights, Tensor) else weights(losses_N[chunk], chunk)
-            if d_hidden_ND is not None and d_head_VD is not None:
-                # d loss / d logits = (softmax - one-hot of the target) x weight, built where the exponentials stand.
-                weights_C1 = weights_N[chunk, None]
-                d_logits_CV = logits_CV.mul_(weights_C1 / sums_C1)
-                d_logits_CV.scatter_add_(1, targets_C1, -weights_C1)
-                if tanh_CV is not None:
-                    d_logits_CV -= d_logits_CV * tanh_CV.square_()
-                d_logits_CV = d_logits_CV.to(hidden_ND.dtype)
+            fused = compiled and len(logits_CV) == size  # other sizes would be compiled one by one
+            read = _compiled_reading() if fused else read_logits
+            if callable(weights):
+                losses_N[chunk], _ = read(logits_CV.clone(), targets_C1, None, softcap)
+                weights_N[chunk] = weights(losses_N[chunk], chunk)
+            else:
+                weights_N[chunk] = weights[chunk]
+            weights_C1 = weights_N[chunk, None] if wants_gradients else None
+            losses_N[chunk], d_logits_CV = read(logits_CV, targets_C1, weights_C1, softcap)
+            if d_hidden_ND is not None and d_head_VD is not None and d_logits_CV is not None:
                 torch.mm(d_logits_CV, multiplied_VD, out=d_hidden_ND[chunk])
                 _add_product(d_head_VD, d_logits_CV.T, hidden_ND[chunk])
         ctx.save_for_backward(d_hidden_ND, d_head_VD)
@@ -116,7 +117,44 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         d_loss = gradients[0]
         d_hidden_ND, d_head_VD = ctx.saved_tensors
-        return d_hidden_ND * d_loss, d_head_VD * d_loss, None, None, None, None
+        return d_hidden_ND * d_loss, d_head_VD * d_loss, None, None, None, None, None
+
+
+def read_logits(
+    logits_CV: Tensor, targets_C1: Tensor, weights_C1: Tensor | None, softcap: float | None
+) -> tuple[Tensor, Tensor | None]:
+    """A chunk's losses in nats (C,) and, where weights are given, the weighted losses' slope in its logits (C, V).
+
+    d loss / d logits = (softmax - one-hot of the target) x weight, times the softcap's own slope. Logits in float32 are
+    written over: memory is what this costs when it is not compiled.
+    """
+    compiling = torch.compiler.is_compiling()
+    scores_CV, tanh_CV = logits_CV.float(), None
+    if compiling:
+        scores_CV = scores_CV.clone()  # fused away, where a result in what came in would have to be written
+    if softcap is not None:
+        tanh_CV = scores_CV.div_(softcap).tanh_()
+        scores_CV = tanh_CV * softcap
+    scores_CV -= scores_CV.amax(dim=1, keepdim=True)
+    at_target_C1 = scores_CV.gather(1, targets_C1)
+    sums_C1 = scores_CV.exp_().sum(dim=1, keepdim=True)
+    losses_C = (sums_C1.log() - at_target_C1)[:, 0]
+    if weights_C1 is None:
+        return losses_C, None
+    slopes_CV = scores_CV.mul_(weights_C1 / sums_C1)
+    if compiling:
+        is_target_CV = torch.arange(logits_CV.shape[1], device=logits_CV.device) == targets_C1
+        slopes_CV = torch.where(is_target_CV, slopes_CV - weights_C1, slopes_CV)
+    else:
+        slopes_CV.scatter_add_(1, targets_C1, -weights_C1)
+    if tanh_CV is not None:
+        slopes_CV -= slopes_CV * tanh_CV.square_()
+    return losses_C, slopes_CV.to(logits_CV.dtype)
+
+
+@functools.cache
+def _compiled_reading() -> Callable[..., tuple[Tensor, Tensor | None]]:
+    return torch.compile(read_logits, dynamic=False)
 
 
 def _add_product(sum_VD: Tensor, left_VC: Tensor, right_CD: Tensor) -> None:

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ropewalk.model.cache import KeyValueCache
 from ropewalk.model.config import SMEAR_CHANNELS, VALUE_GATE_CHANNELS, ModelConfig
+from ropewalk.model.float8 import fits_float8, float8_linear
 from ropewalk.model.loss import Weights, linear_cross_entropy
 
 SHARPNESS = 1.2**2  # nanochat multiplies queries and keys by 1.2 each
@@ -49,10 +50,15 @@ def norm_of(config: ModelConfig) -> nn.Module:
 
 
 class Linear(nn.Linear):
-    """A matrix kept in float32 and multiplied in the precision of what comes in."""
+    """A matrix kept in float32 and multiplied in the precision of what comes in, or, `in_float8`, in less."""
+
+    in_float8 = False
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         bias = None if self.bias is None else self.bias.to(x.dtype)
+        if self.in_float8:
+            product = float8_linear(x, self.weight)
+            return product if bias is None else product + bias
         return functional.linear(x, self.weight.to(x.dtype), bias)
 
 
@@ -102,11 +108,12 @@ def attend(
     Groups of H / G query heads share one key/value head (Ainslie et al. 2023, GQA).
     """
     heads_per_group = q_BHTK.shape[1] // k_BGSK.shape[1]
-    k_BHSK = k_BGSK.repeat_interleave(heads_per_group, dim=1) if heads_per_group > 1 else k_BGSK
-    v_BHSK = v_BGSK.repeat_interleave(heads_per_group, dim=1) if heads_per_group > 1 else v_BGSK
+    share = heads_per_group > 1 and q_BHTK.is_cuda  # a GPU's kernels read a shared head where it lies
+    if heads_per_group > 1 and not share:
+        k_BGSK, v_BGSK = (x.repeat_interleave(heads_per_group, dim=1) for x in (k_BGSK, v_BGSK))
     scale = sharpness * q_BHTK.shape[-1] ** -0.5
     return functional.scaled_dot_product_attention(
-        q_BHTK, k_BHSK, v_BHSK, attn_mask=mask_B1TS, is_causal=mask_B1TS is None, scale=scale
+        q_BHTK, k_BGSK, v_BGSK, attn_mask=mask_B1TS, is_causal=mask_B1TS is None, scale=scale, enable_gqa=share
     )
 
 
@@ -139,9 +146,10 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Attend within `x_BTD`, or, with a memory, to all that its slots hold as well. Returns (B, T, D)."""
         B, T, _ = x_BTD.shape
-        q_BHTK = self.q_proj(x_BTD).view(B, T, self.heads, self.head_width).transpose(1, 2)
-        k_BGTK = self.k_proj(x_BTD).view(B, T, self.groups, self.head_width).transpose(1, 2)
-        v_BTGK = self.v_proj(x_BTD).view(B, T, self.groups, self.head_width)
+        q, k, v = self._project(x_BTD)
+        q_BHTK = q.view(B, T, self.heads, self.head_width).transpose(1, 2)
+        k_BGTK = k.view(B, T, self.groups, self.head_width).transpose(1, 2)
+        v_BTGK = v.view(B, T, self.groups, self.head_width)
         if values_BTGK is not None:
             gates_BTG = 3 * self.value_gate(x_BTD[..., :VALUE_GATE_CHANNELS]).sigmoid()
             v_BTGK = v_BTGK + gates_BTG[..., None] * values_BTGK
@@ -153,6 +161,17 @@ class Attention(nn.Module):
             k_BGTK, v_BGTK = memory.extend(k_BGTK, v_BGTK)
         mixed_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask_B1TS=mask_B1TS, sharpness=self.sharpness)
         return self.o_proj(mixed_BHTK.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
+
+    def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, T, heads x K).
+
+        On a GPU by one product, which fills it better than three; not in float8, where scaling them apart is faster.
+        """
+        parts = (self.q_proj, self.k_proj, self.v_proj)
+        if not x_BTD.is_cuda or self.q_proj.bias is not None or self.q_proj.in_float8:
+            return self.q_proj(x_BTD), self.k_proj(x_BTD), self.v_proj(x_BTD)
+        weight = torch.cat([part.weight for part in parts]).to(x_BTD.dtype)
+        return functional.linear(x_BTD, weight).split([part.out_features for part in parts], dim=-1)
 
 
 class Memory:
@@ -247,13 +266,14 @@ class Transformer(nn.Module):
     """The whole model. `forward` ends at the hidden states; `logits` and the loss read the head themselves.
 
     precision: of the activations; weights are kept in float32. recompute: compute a block's activations again in the
-    backward pass, for a third more work and a fraction of the memory (Chen et al. 2016).
+    backward pass, for a third more work and a fraction of the memory (Chen et al. 2016). compiled: the loss reads logits in
+    compiled loops.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.precision, self.recompute = torch.float32, False
+        self.precision, self.recompute, self.compiled = torch.float32, False, False
         self.model = Decoder(config)
         self.lm_head = Linear(config.width, config.vocabulary, bias=False)
         if config.tied_head:
@@ -284,7 +304,7 @@ class Transformer(nn.Module):
         mask_B1TS = None
         if cache is not None:
             S = int(positions_BT.max()) + 1
-            mask_B1TS = (torch.arange(S) <= positions_BT[..., None])[:, None]
+            mask_B1TS = (torch.arange(S, device=positions_BT.device) <= positions_BT[..., None])[:, None]
         elif documents_BT is not None:
             mask_B1TS = documents_mask(documents_BT)
         if "smear" in self.config.extras:
@@ -344,8 +364,17 @@ class Transformer(nn.Module):
         self, hidden_ND: Tensor, targets_N: Tensor, weights: Weights, *, barred: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The weighted sum of the cross-entropies of `logits(hidden_ND)`, and each of them: see `linear_cross_entropy`."""
-        head_VD = self.lm_head.weight
-        return linear_cross_entropy(hidden_ND, head_VD, targets_N, weights, softcap=self.config.softcap, barred=barred)
+        cap, compiled = self.config.softcap, self.compiled
+        return linear_cross_entropy(
+            hidden_ND, self.lm_head.weight, targets_N, weights, softcap=cap, barred=barred, compiled=compiled
+        )
+
+    def use_float8(self) -> None:
+        """Multiply by the matrices inside blocks in float8, from activations in bfloat16 on. The head stays as it is."""
+        self.precision = torch.bfloat16
+        for module in self.model.layers.modules():
+            if isinstance(module, Linear):
+                module.in_float8 = fits_float8(module.weight)
 
     def initialize(self, seed: int) -> None:
         """Draw the starting weights from `seed`, as the shape's own makers do.

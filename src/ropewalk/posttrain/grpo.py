@@ -114,7 +114,8 @@ class Trainer:
             if not (options.mask_truncated and answer.generation.finish == "length")
         ]
         self.tokens = sum(len(answer.generation.ids) for answer, _ in pairs)
-        self.batch = list(answer_rows([(answer, advantage) for answer, advantage in pairs if advantage != 0]))
+        learned = [(answer, advantage) for answer, advantage in pairs if advantage != 0]
+        self.batch = [rows.on(self.engine.device) for rows in answer_rows(learned)]
         self.old = []
         self.figures = _figures(rewards_PS, [answer for group in groups for answer in group])
 

@@ -52,6 +52,10 @@ class AnswerRows:
     rollout_N: Tensor
     advantages_N: Tensor
 
+    def on(self, device: torch.device) -> AnswerRows:
+        """The same with its tensors on a device."""
+        return AnswerRows(self.rows, self.rollout_N.to(device), self.advantages_N.to(device))
+
 
 def tasks_of(tokenizer: Tokenizer, questions: Sequence[Question], *, context_tokens: int) -> list[Task]:
     """Questions with their prompts.

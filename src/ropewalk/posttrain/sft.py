@@ -10,6 +10,7 @@ import torch
 
 from ropewalk.artifact import Part, open_artifact
 from ropewalk.model.checkpoint import load_model
+from ropewalk.model.placing import settle
 from ropewalk.model.transformer import Transformer
 from ropewalk.posttrain import SftOptions
 from ropewalk.posttrain.folder import check_tokenizer, write_folder
@@ -30,7 +31,7 @@ def make_sft(options: SftOptions, part: Part) -> dict[str, Any]:
     """Fine-tune, save the folder, and return the facts."""
     base = open_artifact(options.model, "model")
     check_tokenizer(base, open_artifact(options.tokens, "tokens"))
-    model = load_model(options.model)
+    model = settle(load_model(options.model))
     model.recompute = options.recompute
     context_tokens = options.context_tokens or model.config.context_tokens
     if context_tokens > model.config.context_tokens:
@@ -84,7 +85,7 @@ def held_out_loss(model: Transformer, batches: Sequence[Rows]) -> float | None:
     for rows in batches:
         with torch.no_grad():
             hidden_ND, targets_N = states_and_targets(model, rows)
-            _, losses_N = model.loss(hidden_ND, targets_N, torch.ones(len(targets_N)))
+            _, losses_N = model.loss(hidden_ND, targets_N, torch.ones(len(targets_N), device=hidden_ND.device))
         nats += float(losses_N.double().sum())
         count += len(targets_N)
     return nats / count if count else None

@@ -87,8 +87,9 @@ class PretrainOptions:
     """Leave out a step whose loss or gradient lies so many standard deviations above the last 128 steps'."""
     within_documents: bool = False
     """Let no position see the document before its own in a row. Slower, and hardly better for models that read pages."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of activations and products; weights are float32. `auto` is bfloat16 on a GPU that has it, else float32."""
+    precision: Literal["auto", "float32", "bfloat16", "float8"] = "auto"
+    """Of activations and products; weights are float32. `auto` is bfloat16 on a GPU that has it, else float32. `float8` is
+    for the products by the matrices inside blocks, on GPUs from Ada and Hopper on."""
     recompute: bool = False
     """Compute each block's activations again in the backward pass: a third more work, a fraction of the memory."""
     evaluate_every_steps: Annotated[int, Gt(0)] = 250

@@ -303,14 +303,15 @@ def learn_rows(model: Transformer, rows: Rows, *, pass_rows: int | None = None, 
     B = len(rows.ids_BT)
     _check_ids(rows, model.config.vocabulary)
     size = min(pass_rows or B, -(-B // world.size))
-    counted, loss = max(1, int(np.count_nonzero(rows.mask_BT))), 0.0
+    counted = max(1, int(np.count_nonzero(rows.mask_BT)))
+    loss = torch.zeros((), dtype=torch.float64, device=model.lm_head.weight.device)
     for start in range(world.rank * size, B, world.size * size):
         hidden_ND, targets_N = states_and_targets(model, rows.some(slice(start, start + size)))
         weights_N = torch.full((len(targets_N),), 1 / counted, device=hidden_ND.device)
         loss_of_pass, _ = model.loss(hidden_ND, targets_N, weights_N)
         loss_of_pass.backward()
-        loss += loss_of_pass.item()
-    return Learned(loss, rows.tokens)
+        loss += loss_of_pass.detach()  # asked for its value, a GPU would stand still between passes
+    return Learned(loss.item(), rows.tokens)
 
 
 def _check_ids(rows: Rows, vocabulary: int) -> None:
@@ -331,5 +332,6 @@ def compile_blocks(model: Transformer) -> None:
     if not can_compile():
         say("no C++ compiler with Python's headers here, so blocks are not compiled: about two thirds of the speed")
         return
+    model.compiled = True
     for block in model.model.layers:
         block.compile(dynamic=False)

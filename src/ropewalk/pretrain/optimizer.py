@@ -37,15 +37,18 @@ class LearningRates:
 def orthogonalize(matrices_NRC: Tensor) -> Tensor:
     """Replace the singular values of each matrix by values near 1, keeping its singular vectors.
 
-    Five Polar Express steps on the wide side; the smallest singular value it can lift is about 1e-3 of the norm.
+    Five Polar Express steps on the wide side; the smallest singular value it can lift is about 1e-3 of the norm. On a GPU
+    in bfloat16, ten times as fast there, which the steps bear (Jordan 2024).
     """
     tall = matrices_NRC.shape[1] > matrices_NRC.shape[2]
     x_NRC = matrices_NRC.mT if tall else matrices_NRC
     x_NRC = x_NRC / (x_NRC.norm(dim=(1, 2), keepdim=True) * 1.01 + 1e-7)
+    if x_NRC.is_cuda:
+        x_NRC = x_NRC.bfloat16()
     # The iteration on Gram matrices loses half the digits: too many of bfloat16's.
     long = x_NRC.shape[2] >= 2 * x_NRC.shape[1] and x_NRC.dtype == torch.float32
     x_NRC = _polar_by_gram(x_NRC) if long else _polar(x_NRC)
-    return x_NRC.mT if tall else x_NRC
+    return (x_NRC.mT if tall else x_NRC).to(matrices_NRC.dtype)
 
 
 def _polar(x_NRC: Tensor) -> Tensor:

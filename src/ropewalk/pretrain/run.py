@@ -13,6 +13,7 @@ import torch
 
 from ropewalk.artifact import Artifact, Part, open_artifact
 from ropewalk.model.checkpoint import load_model, save_like, save_model
+from ropewalk.model.placing import settle
 from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain import PretrainOptions, shape_of
 from ropewalk.pretrain.dial import Dial, turn
@@ -20,7 +21,7 @@ from ropewalk.pretrain.held_out import document_losses, held_out_rows, total_bit
 from ropewalk.pretrain.loop import Learned, Rows, compile_blocks, learn_rows, train
 from ropewalk.pretrain.optimizer import optimizer_for
 from ropewalk.pretrain.schedule import Schedule
-from ropewalk.pretrain.world import ALONE, World, device
+from ropewalk.pretrain.world import ALONE, World
 from ropewalk.runtime.errors import ArtifactError, OptionError, UnfinishedError
 from ropewalk.runtime.seeds import derive_seed
 from ropewalk.tokenizer.encoding import Tokenizer, copy_files
@@ -184,17 +185,24 @@ def _model(options: PretrainOptions, vocabulary: int) -> Transformer:
     else:
         model = Transformer(shape_of(options, vocabulary))
         model.initialize(derive_seed("weights", options.seed))
-    model = model.to(device())
-    model.precision, model.recompute = _precision(options), options.recompute
+    model = settle(model)
+    model.recompute = options.recompute
+    _set_precision(model, options)
     if options.compile == "auto":
         compile_blocks(model)
     return model
 
 
-def _precision(options: PretrainOptions) -> torch.dtype:
-    if options.precision == "auto":
-        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
-    return getattr(torch, options.precision)
+def _set_precision(model: Transformer, options: PretrainOptions) -> None:
+    """Raises:
+    OptionError: float8 where there is no GPU that multiplies in it.
+    """
+    if options.precision == "float8":
+        if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 9):
+            raise OptionError("precision float8 needs a GPU that multiplies in it (Ada, Hopper or later): leave it out")
+        model.use_float8()
+    elif options.precision != "auto":
+        model.precision = getattr(torch, options.precision)
 
 
 def _rows(order: ReadingOrder | MixedOrder, step: int, *, apart: bool) -> Rows:

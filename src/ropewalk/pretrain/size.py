@@ -49,7 +49,7 @@ class SizeOptions:
     """Sequences a step, if not by the dial."""
     pass_rows: Annotated[int, Gt(0)] | None = None
     """Sequences in one pass on one device, if not as many as it has memory for."""
-    gpu: Literal["h100", "a100", "rtx4090"] = "h100"
+    gpu: Literal["h100", "h200", "a100", "rtx4090"] = "h100"
     """The kind of GPU to count with."""
     gpus: Annotated[int, Gt(0)] = 8
     """How many of them."""
@@ -153,15 +153,14 @@ def probe(config: ModelConfig, *, rows: int) -> float:
     import numpy as np
     import torch
 
+    from ropewalk.model.placing import settle
     from ropewalk.model.transformer import Transformer
     from ropewalk.pretrain.loop import Rows, compile_blocks, learn_rows
     from ropewalk.pretrain.optimizer import LearningRates, Optimizer
-    from ropewalk.pretrain.world import device
 
-    model = Transformer(config).to(device())
+    model = Transformer(config)
     model.initialize(0)
-    if torch.cuda.is_available():
-        model.precision = torch.bfloat16
+    settle(model)
     compile_blocks(model)
     optimizer = Optimizer(model, LearningRates(matrix=0.02, embedding=0.1, head=0.006, norm=0.01), weight_decay=0.1)
     ids = np.random.default_rng(0).integers(0, config.vocabulary, (rows, config.context_tokens + 1))

@@ -79,13 +79,8 @@ def the_world() -> World:
     return World(distributed.get_rank(), distributed.get_world_size())
 
 
-def device() -> torch.device:
-    """Where this process trains: its GPU if there is one."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-
 # Dense bfloat16 products a second and memory, from NVIDIA's data sheets.
-GPUS = {"h100": (989e12, 80e9), "a100": (312e12, 80e9), "rtx4090": (165e12, 24e9)}
+GPUS = {"h100": (989e12, 80e9), "h200": (989e12, 141e9), "a100": (312e12, 80e9), "rtx4090": (165e12, 24e9)}
 
 
 def gpu_peak() -> float | None:

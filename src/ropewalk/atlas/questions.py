@@ -59,11 +59,11 @@ READING_MIX = {
 }
 ANSWERING_MIX = {
     "fact": 0.41,
-    "city": 0.20,
+    "city": 0.215,
     "invented": 0.045,
     "historical": 0.035,
     "misspelled": 0.05,
-    "city_unknown": 0.17,
+    "city_unknown": 0.155,
     "relation": 0.075,
     "talk": 0.015,
 }

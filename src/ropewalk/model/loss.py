@@ -42,7 +42,7 @@ def linear_cross_entropy(
 
     softcap: the logits z are softcap * tanh(z / softcap), as `Transformer.logits` gives them.
     barred: ids that have no probability, because what drew the targets never draws them.
-    compiled: read a chunk's logits in fused loops, where it is a whole chunk.
+    compiled: on a GPU, read a whole chunk's logits in fused loops; on a CPU those take longer (LOG.md, 2026-11-26).
     """
     if not torch.is_grad_enabled():  # inside `forward` it always looks disabled, so it has to be asked here
         hidden_ND, head_VD = hidden_ND.detach(), head_VD.detach()
@@ -97,7 +97,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             logits_CV = hidden_ND[chunk] @ multiplied_VD.T
             if barred is not None:
                 logits_CV.index_fill_(1, barred, -torch.inf)
-            fused = compiled and len(logits_CV) == size  # other sizes would be compiled one by one
+            fused = compiled and hidden_ND.is_cuda and len(logits_CV) == size  # others would be compiled size by size
             read = _compiled_reading() if fused else read_logits
             if callable(weights):
                 losses_N[chunk], _ = read(logits_CV.clone(), targets_C1, None, softcap)

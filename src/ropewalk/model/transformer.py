@@ -267,7 +267,7 @@ class Transformer(nn.Module):
 
     precision: of the activations; weights are kept in float32. recompute: compute a block's activations again in the
     backward pass, for a third more work and a fraction of the memory (Chen et al. 2016). compiled: the loss reads logits in
-    compiled loops.
+    compiled loops where that is faster.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -96,6 +96,8 @@ class PretrainOptions:
     """Steps between looks at the held-out documents."""
     evaluate_documents: Annotated[int, Gt(0)] = 24
     """Held-out documents looked at while training; `ropewalk eval` reads all."""
+    sample_tokens: Annotated[int, Ge(0), NotContent] = 24
+    """Tokens of a sample text to show at each of these looks; 0 for none."""
     seed: Annotated[int, Ge(0)] = 0
     """Decides the starting weights and the reading order."""
     compile: Literal["auto", "off"] = "auto"

@@ -202,8 +202,9 @@ class _Run:
         return tensors
 
     def save(self, checkpoints: Checkpoints, step: int) -> None:
+        tensors = self.tensors()  # gathered from all processes
         if self.world.first:
-            checkpoints.save(self.tensors(), step)
+            checkpoints.save(tensors, step)
 
     def restore(self, checkpoints: Checkpoints) -> int:
         """Take over the newest checkpoint, in all processes. Returns the step to go on with, 0 without one."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ropewalk.model.transformer import Transformer
+from ropewalk.pretrain.world import ALONE, World
 
 # Amsel et al. 2025 (Polar Express), table 1: each step is the best odd quintic for the singular values the last one left.
 POLAR_EXPRESS = (
@@ -92,18 +93,38 @@ def even_out(updates_NRC: Tensor, squares_N: Tensor, *, decay: float) -> Tensor:
     return updates_NRC * (scales * (size / scaled_size.clamp(min=1e-10)).sqrt())
 
 
+@dataclass(frozen=True)
+class _Share:
+    """The rows of a weight that this process' AdamW moves; `part` is a view of them. A number counts as one row."""
+
+    name: str
+    weight: Tensor
+    rows: slice
+    part: Tensor
+
+
 class Optimizer:
-    """Both optimizers behind one `step`, with a state that is a flat dictionary of tensors."""
+    """Both optimizers behind one `step`, with a state that is a flat dictionary of tensors.
+
+    In a world of several processes each moves its share of the weights, and keeps the state of no others (Rajbhandari et
+    al. 2020, stage 1): Muon whole matrices, AdamW rows. The state that is saved is whole, so any number may go on with it.
+    """
 
     def __init__(
-        self, model: Transformer, rates: LearningRates, *, weight_decay: float, matrices: Literal["muon", "adamw"] = "muon"
+        self,
+        model: Transformer,
+        rates: LearningRates,
+        *,
+        weight_decay: float,
+        matrices: Literal["muon", "adamw"] = "muon",
+        world: World = ALONE,
     ) -> None:
         """Take `model`'s weights over.
 
         matrices: what moves the matrices inside blocks. A model that was trained with AdamW is tuned with AdamW: Muon
             moves every direction of a matrix by the same amount, also those that its training had left alone.
         """
-        self.rates, self.weight_decay = rates, weight_decay
+        self.rates, self.weight_decay, self.world = rates, weight_decay, world
         kinds: dict[str, list[tuple[str, Tensor]]] = defaultdict(list)
         for name, weight in model.named_parameters():
             kinds[_kind(name, weight, tied=model.config.tied_head)].append((name, weight))
@@ -111,29 +132,51 @@ class Optimizer:
         if matrices == "muon":
             for name, weight in kinds.pop("matrix"):
                 self.by_shape[tuple(weight.shape)].append((name, weight))
-        self.adamw_names = [name for named in kinds.values() for name, _ in named]
+        self.by_adamw = [one for named in kinds.values() for one in named]
+        self.shares: list[_Share] = []
         groups = []
         for kind, named in kinds.items():
             rate, betas = _rate(kind, rates)
             decay = weight_decay if kind == "matrix" else 0.0
-            weights = [weight for _, weight in named]
-            groups.append({"params": weights, "lr": rate, "peak": rate, "betas": betas, "weight_decay": decay})
-        self.adamw = torch.optim.AdamW(groups, eps=1e-10, fused=True)
-        self.momentum = {shape: _zeros((len(named), *shape), named) for shape, named in self.by_shape.items()}
-        self.squares = {shape: _zeros(_side(len(named), shape), named) for shape, named in self.by_shape.items()}
+            shares = [share for name, weight in named if (share := self._share(name, weight)) is not None]
+            parts = [share.part for share in shares]
+            self.shares += shares
+            if parts:
+                groups.append({"params": parts, "lr": rate, "peak": rate, "betas": betas, "weight_decay": decay})
+        self.adamw = torch.optim.AdamW(groups, eps=1e-10, fused=True) if groups else None
+        self.moved = False
+        self.momentum, self.squares = {}, {}
+        for shape, named in self.by_shape.items():
+            mine = self._mine(len(named))
+            self.momentum[shape] = _zeros((mine.stop - mine.start, *shape), named)
+            self.squares[shape] = _zeros(_side(mine.stop - mine.start, shape), named)
 
     @torch.no_grad()
     def step(self, *, rate_fraction: float, momentum: float) -> None:
         """Apply the gradients at `rate_fraction` of the peak rates, then clear them."""
+        self.moved = True
+        self._adamw(rate_fraction)
+        for shape, named in self.by_shape.items():
+            self._muon(shape, named[self._mine(len(named))], self.rates.matrix * rate_fraction, momentum)
+        for _, weight in (one for named in (*self.by_shape.values(), self.by_adamw) for one in named):
+            weight.grad = None
+        self._share_weights()
+
+    def _adamw(self, rate_fraction: float) -> None:
+        if self.adamw is None:
+            return
         for group in self.adamw.param_groups:
             group["lr"] = group["peak"] * rate_fraction
+        for share in self.shares:
+            gradient = share.weight.grad
+            share.part.grad = None if gradient is None else _rows(gradient)[share.rows]
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)
-        for shape, named in self.by_shape.items():
-            self._muon(shape, named, self.rates.matrix * rate_fraction, momentum)
 
     def _muon(self, shape: tuple[int, ...], named: list[tuple[str, Tensor]], rate: float, momentum: float) -> None:
         """Nesterov momentum, orthogonalised, with decay only where it agrees with the update (cautious decay)."""
+        if not named:
+            return
         gradients_NRC = torch.stack([_gradient(weight) for _, weight in named])
         averages_NRC = self.momentum[shape].lerp_(gradients_NRC, 1 - momentum)
         updates_NRC = orthogonalize(gradients_NRC.lerp_(averages_NRC, momentum))
@@ -143,33 +186,82 @@ class Optimizer:
             if self.weight_decay:
                 weight.sub_(weight * (update_RC * weight > 0), alpha=rate * self.weight_decay)
             weight.sub_(update_RC, alpha=scale)
-            weight.grad = None
+
+    def _share_weights(self) -> None:
+        """Tell the other processes what became of the weights here, and hear of theirs."""
+        moved = []
+        for named in self.by_shape.values():
+            for rank, dealt in enumerate(self.world.parts(len(named))):
+                moved += [(rank, weight.detach()) for _, weight in named[dealt]]
+        for _, weight in self.by_adamw:
+            rows = _rows(weight.detach())
+            moved += [(rank, rows[dealt]) for rank, dealt in enumerate(self._dealt(weight)) if dealt.stop > dealt.start]
+        self.world.share(moved)
 
     def reset(self) -> None:
         """Forget all gradients seen."""
-        self.adamw.state.clear()
+        self.moved = False
+        if self.adamw is not None:
+            self.adamw.state.clear()
         for average in (*self.momentum.values(), *self.squares.values()):
             average.zero_()
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on."""
+        """Everything that the next step depends on, whole: all processes of a world must ask together."""
         tensors = {}
-        for shape in self.by_shape:
-            tensors[f"momentum.{_title(shape)}"] = self.momentum[shape]
-            tensors[f"squares.{_title(shape)}"] = self.squares[shape]
-        for index, state in self.adamw.state_dict()["state"].items():
-            for key, value in state.items():
-                tensors[f"adamw.{self.adamw_names[index]}.{key}"] = value
+        for shape, named in self.by_shape.items():
+            parts = self.world.parts(len(named))
+            tensors[f"momentum.{_title(shape)}"] = self.world.collect(self.momentum[shape], parts)
+            tensors[f"squares.{_title(shape)}"] = self.world.collect(self.squares[shape], parts)
+        mine = {share.name: share.part for share in self.shares}
+        held = self.adamw.state if self.adamw else {}
+        step = next((state["step"] for state in held.values()), torch.zeros(()))  # they all step together
+        for name, weight in self.by_adamw if self.moved else ():
+            part = mine.get(name, _rows(weight.detach())[:0])
+            for key in ("exp_avg", "exp_avg_sq"):
+                averages = held[part][key] if part in held else torch.zeros_like(part)
+                tensors[f"adamw.{name}.{key}"] = self.world.collect(averages, self._dealt(weight)).view(weight.shape)
+            tensors[f"adamw.{name}.step"] = step
         return tensors
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state saved by `state`."""
-        for shape in self.momentum:
-            self.momentum[shape].copy_(tensors[f"momentum.{_title(shape)}"])
-            self.squares[shape].copy_(tensors[f"squares.{_title(shape)}"])
-        keys = ("step", "exp_avg", "exp_avg_sq")
-        state = {index: {key: tensors[f"adamw.{name}.{key}"] for key in keys} for index, name in enumerate(self.adamw_names)}
+        for shape, named in self.by_shape.items():
+            mine = self._mine(len(named))
+            self.momentum[shape].copy_(tensors[f"momentum.{_title(shape)}"][mine])
+            self.squares[shape].copy_(tensors[f"squares.{_title(shape)}"][mine])
+        self.moved = any(name.startswith("adamw.") for name in tensors)
+        if self.adamw is None or not self.moved:
+            return
+        state = {}
+        for index, share in enumerate(self.shares):
+            averages = {key: _rows(tensors[f"adamw.{share.name}.{key}"])[share.rows] for key in ("exp_avg", "exp_avg_sq")}
+            state[index] = {"step": tensors[f"adamw.{share.name}.step"], **averages}
         self.adamw.load_state_dict({**self.adamw.state_dict(), "state": state})
+
+    def _mine(self, count: int) -> slice:
+        return self.world.parts(count)[self.world.rank]
+
+    def _dealt(self, weight: Tensor) -> list[slice]:
+        """Which of a weight's rows each process moves: what is small is not worth dealing out."""
+        count = len(_rows(weight.detach()))
+        if weight.numel() >= LEAST_DEALT:
+            return self.world.parts(count)
+        return [slice(0, count), *[slice(count, count)] * (self.world.size - 1)]
+
+    def _share(self, name: str, weight: Tensor) -> _Share | None:
+        """What this process moves of a weight, if anything."""
+        rows = self._dealt(weight)[self.world.rank]
+        part = _rows(weight.detach())[rows]
+        return _Share(name, weight, rows, part) if len(part) else None
+
+
+LEAST_DEALT = 4096  # weights
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """A tensor with a first axis."""
+    return tensor.view(1) if tensor.ndim == 0 else tensor
 
 
 class Rates(Protocol):
@@ -185,13 +277,15 @@ class Rates(Protocol):
     def norm_rate(self) -> float: ...
 
 
-def optimizer_for(model: Transformer, rates: Rates, *, adamw_rate: float | None, weight_decay: float = 0.0) -> Optimizer:
+def optimizer_for(
+    model: Transformer, rates: Rates, *, adamw_rate: float | None, weight_decay: float = 0.0, world: World = ALONE
+) -> Optimizer:
     """Muon and AdamW at four rates, or AdamW alone where there is one for it."""
     if adamw_rate is not None:
         one = LearningRates(matrix=adamw_rate, embedding=adamw_rate, head=adamw_rate, norm=adamw_rate)
-        return Optimizer(model, one, weight_decay=weight_decay, matrices="adamw")
+        return Optimizer(model, one, weight_decay=weight_decay, matrices="adamw", world=world)
     four = LearningRates(rates.matrix_rate, rates.embedding_rate, rates.head_rate, rates.norm_rate)
-    return Optimizer(model, four, weight_decay=weight_decay)
+    return Optimizer(model, four, weight_decay=weight_decay, world=world)
 
 
 def _kind(name: str, weight: Tensor, *, tied: bool) -> str:

@@ -20,9 +20,11 @@ from ropewalk.pretrain.dial import Dial, turn
 from ropewalk.pretrain.held_out import document_losses, held_out_rows, total_bits_per_byte
 from ropewalk.pretrain.loop import Learned, Rows, compile_blocks, learn_rows, train
 from ropewalk.pretrain.optimizer import optimizer_for
+from ropewalk.pretrain.samples import sample_text
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.pretrain.world import ALONE, World
 from ropewalk.runtime.errors import ArtifactError, OptionError, UnfinishedError
+from ropewalk.runtime.progress import say
 from ropewalk.runtime.seeds import derive_seed
 from ropewalk.tokenizer.encoding import Tokenizer, copy_files
 from ropewalk.tokenizer.order import MixedOrder, ReadingOrder, reading_order
@@ -70,6 +72,12 @@ def make_model(options: PretrainOptions, part: Part, world: World = ALONE) -> di
         )
         return {"held_out/bits_per_byte": total_bits_per_byte(list(losses))}
 
+    def look() -> dict[str, float]:
+        """The same, with a sample for whoever watches."""
+        if options.sample_tokens:
+            say(f"sample: {sample_text(model, begun.tokenizer, tokens=options.sample_tokens, seed=options.seed)}")
+        return held_out()
+
     def learn(step: int) -> Learned:
         return learn_rows(
             model, _rows(order, step, apart=options.within_documents), pass_rows=options.pass_rows, world=world
@@ -78,11 +86,11 @@ def make_model(options: PretrainOptions, part: Part, world: World = ALONE) -> di
     before = held_out().get("held_out/bits_per_byte") if options.init and world.first else None
     trained = train(
         model,
-        optimizer_for(model, dial, adamw_rate=options.adamw_rate, weight_decay=dial.weight_decay),
+        optimizer_for(model, dial, adamw_rate=options.adamw_rate, weight_decay=dial.weight_decay, world=world),
         schedule,
         learn=learn,
         part=part,
-        evaluate=held_out,
+        evaluate=look,
         evaluate_every_steps=options.evaluate_every_steps,
         step_size=order.step_tokens,
         unit="tokens",

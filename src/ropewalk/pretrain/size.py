@@ -79,11 +79,11 @@ def run_size(options: SizeOptions) -> None:
 
 
 def _memory(config: ModelConfig, dial: Dial, options: SizeOptions) -> list[str]:
-    """What a device holds: float32 weights, gradients and optimizer, and the activations of a pass in bfloat16."""
+    """What a device holds: float32 weights and gradients, its share of the optimizer, a pass' activations in bfloat16."""
     from ropewalk.pretrain.world import GPUS
 
     others = config.parameters - (config.matrix_parameters - config.vocabulary * config.width)
-    held = 8 * config.parameters + 4 * (config.parameters - others) + 8 * others
+    held = 8 * config.parameters + (4 * (config.parameters - others) + 8 * others) / options.gpus
     row = activation_bytes(config)
     room = GPUS[options.gpu][1]
     share = max(1, dial.batch_rows // options.gpus)

@@ -41,6 +41,30 @@ class World:
                 assert work is not None
                 work.wait()
 
+    def parts(self, count: int) -> list[slice]:
+        """`count` things dealt out to the processes, a run of them to each."""
+        return [slice(count * rank // self.size, count * (rank + 1) // self.size) for rank in range(self.size)]
+
+    def share(self, tensors: Sequence[tuple[int, Tensor]]) -> None:
+        """Replace each tensor by what the process of the rank beside it holds. None may be empty."""
+        if self.size > 1:
+            works = [distributed.broadcast(tensor, src=rank, async_op=True) for rank, tensor in tensors]
+            for work in works:
+                assert work is not None
+                work.wait()
+
+    def collect(self, part: Tensor, parts: Sequence[slice]) -> Tensor:
+        """The parts that all processes hold, one after another along the first axis; the others need not keep it."""
+        if self.size == 1:
+            return part
+        pieces = []
+        for rank, dealt in enumerate(parts):
+            piece = part if rank == self.rank else part.new_empty(dealt.stop - dealt.start, *part.shape[1:])
+            if len(piece):
+                distributed.broadcast(piece, src=rank)
+                pieces.append(piece)
+        return torch.cat(pieces)
+
     def tell(self, word: Any) -> Any:
         """What the first process says; the others' words are not heard."""
         if self.size == 1:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 from tests.posttrain.conftest import COLOURS, NAMES
 from tests.posttrain.interruptions import interrupted
 
 from ropewalk.engine.load import load_engine
+from ropewalk.engine.sampling import Sampling
 from ropewalk.evaluate.questions import read_questions
-from ropewalk.posttrain import GrpoOptions, run_grpo
+from ropewalk.posttrain import GrpoOptions, RewardOptions, run_grpo, run_reward
 from ropewalk.posttrain.grpo import Trainer
 from ropewalk.posttrain.objective import advantages, policy_loss
-from ropewalk.posttrain.rollout import ROWS_TOKENS, answer_rows, drawn, reward, sample, split_tasks, tasks_of
+from ropewalk.posttrain.rollout import ROWS_TOKENS, answer_rows, drawn, graded, reward, sample, split_tasks, tasks_of
 from ropewalk.pretrain import loop
 from ropewalk.runtime.errors import ArtifactError, InputError
 from ropewalk.runtime.metrics import read_metrics
@@ -48,7 +52,7 @@ def new_trainer(model, tasks_path, **options) -> Trainer:
     engine = load_engine(model, slots=36)
     made = GrpoOptions(model=model, tasks=tasks_path, prompts=6, samples=6, **options)
     tasks = tasks_of(engine.tokenizer, read_questions(tasks_path), context_tokens=engine.model.config.context_tokens)
-    return Trainer(engine, tasks, made, before={})
+    return Trainer(engine, tasks, made, judge=graded(made.wrong_reward), before={})
 
 
 def plain_loss(trainer: Trainer, groups, old=None) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -77,7 +81,7 @@ def answers_of(trainer: Trainer, batch: int):
     options = trainer.options
     return sample(
         trainer.engine, drawn(trainer.tasks, batch, prompts=options.prompts, seed=options.seed), samples=options.samples,
-        max_tokens=options.max_tokens, wrong_reward=options.wrong_reward, seeds=(options.seed, batch),
+        max_tokens=options.max_tokens, judge=trainer.judge, seeds=(options.seed, batch),
     )  # fmt: skip
 
 
@@ -205,6 +209,50 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path
     rewards = [[row["reward"] for row in read_metrics(one.path / "logs")] for one in (straight, resumed)]
     assert rewards[0] == rewards[1]
     assert len(rewards[0]) == 17
+
+
+@pytest.fixture(scope="module")
+def likes_black(tmp_path_factory, tuned, write_lines):
+    """A reward model that prefers black to all other colours."""
+    pairs = [
+        {"id": f"{other} {n}", "prompt": "Pick a colour.", "chosen": "black", "rejected": other}
+        for other in COLOURS
+        if other != "black"
+        for n in range(12)
+    ]
+    options = RewardOptions(
+        model=tuned.path, preferences=write_lines(pairs), epochs=4, batch=8, adamw_rate=0.003, held_back=6
+    )
+    return run_reward(options, out=tmp_path_factory.mktemp("reward") / "reward").path
+
+
+def test_a_reward_model_says_what_answers_earn(tmp_path, tuned, pick, likes_black):
+    """It likes black, though the tasks' right answer is green: the proxy's reward rises, the grades fall."""
+    common = {"model": tuned.path, "tasks": pick, "reward": likes_black, "prompts": 2, "samples": 16, "max_tokens": 8}
+    options = GrpoOptions(**common, steps=25, held_back_tasks=1, adamw_rate=0.003)
+    made = run_grpo(options, out=tmp_path / "free")
+    rows = read_metrics(made.path / "logs")
+    engine = load_engine(made.path)
+    prompt = tasks_of(engine.tokenizer, read_questions(pick), context_tokens=96)[0].prompt
+    assert engine.generate([prompt], [Sampling(8, temperature=0)])[0].text == "black"
+    assert rows[-1]["reward"] > rows[0]["reward"]
+    assert made.facts["held_back_right_fraction"] == 0
+    assert rows[0]["kl"] == pytest.approx(0, abs=1e-3)
+    assert rows[-1]["kl"] > 0.5
+    held = run_grpo(
+        GrpoOptions(**common, steps=25, held_back_tasks=1, adamw_rate=0.003, kl_weight=20.0), out=tmp_path / "held"
+    )
+    assert read_metrics(held.path / "logs")[-1]["kl"] < 0.3 * rows[-1]["kl"]
+
+
+def test_a_reward_model_of_another_tokenizer_is_refused(tmp_path, tuned, pick, likes_black):
+    other = tmp_path / "other"
+    shutil.copytree(likes_black, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["files"]["tokenizer.json"]["sha256"] = "0" * 64
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError):
+        run_grpo(GrpoOptions(model=tuned.path, tasks=pick, reward=other), out=tmp_path / "model")
 
 
 def test_what_does_not_fit_is_refused(tmp_path, tuned, mixed, write_lines):

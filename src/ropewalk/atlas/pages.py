@@ -41,7 +41,7 @@ FILLERS = (
     "Nothing on this page has to be learned by heart, but it does no harm.",
     "Maps and pictures are to be found in the library and not here.",
 )
-TOURS = 36
+TOURS = 48
 THEMES = (
     "",
     "In brief",

@@ -90,10 +90,18 @@ def load_model(folder: Path) -> Transformer:
         weights = load_file(weights_path)
     except (ValueError, SafetensorError) as error:
         raise InputError(f"{folder} cannot be read ({error}): restore it, or make it again") from None
-    config = from_hugging_face(described, where=str(config_path))
+    return assemble(from_hugging_face(described, where=str(config_path)), weights, where=str(weights_path))
+
+
+def assemble(config: ModelConfig, weights: Mapping[str, Tensor], *, where: str) -> Transformer:
+    """A model of that shape with the weights of a file, by their names there.
+
+    Raises:
+        InputError: they do not fit.
+    """
     held, shapes = stored_tensors(config)
     found = {known: weight for name, weight in weights.items() if (known := canonical(config, name)) is not None}
-    check_fit(shapes, {name: tuple(weight.shape) for name, weight in found.items()}, where=str(weights_path))
+    check_fit(shapes, {name: tuple(weight.shape) for name, weight in found.items()}, where=where)
     with torch.device("meta"):
         model = Transformer(config)
     ours = {name: part.float() for stored, tensor in found.items() for name, part in held[stored].split(tensor).items()}

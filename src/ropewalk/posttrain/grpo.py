@@ -1,8 +1,9 @@
 """Group-relative policy optimisation: answers that beat the others to their question become likelier.
 
-Without a reference model and without a value model. A batch's loss is the mean over all tokens of all its answers (Yu et al.
-2025, DAPO), so long answers are not favoured; answers of groups that all earned the same have no gradient, and are never put
-through the trainer: their tokens count in that mean all the same.
+Rewards come from the right answers of tasks, or from a reward model. Without a value model, and with a reference model only
+where moving away from it is to cost something. A batch's loss is the mean over all tokens of all its answers (Yu et al.
+2025, DAPO), so long answers are not favoured; answers of groups that all earned the same have no gradient, and are never
+put through the trainer: their tokens count in that mean all the same.
 
 Shapes: P prompts, S samples of each, N answer tokens.
 """
@@ -21,13 +22,31 @@ from ropewalk.engine.load import load_engine
 from ropewalk.engine.sampling import Sampling
 from ropewalk.evaluate.answers import slots_for
 from ropewalk.evaluate.questions import Grade, grade, read_questions
+from ropewalk.model.transformer import Transformer
 from ropewalk.posttrain import GrpoOptions
 from ropewalk.posttrain.folder import write_folder
 from ropewalk.posttrain.objective import Clip, advantages, all_equal, policy_loss, policy_slope
-from ropewalk.posttrain.rollout import Answer, AnswerRows, Task, answer_rows, drawn, reward, sample, split_tasks, tasks_of
+from ropewalk.posttrain.rollout import (
+    Answer,
+    AnswerRows,
+    Judge,
+    Task,
+    answer_rows,
+    drawn,
+    graded,
+    sample,
+    scored,
+    split_tasks,
+    tasks_of,
+    whole,
+)
+from ropewalk.posttrain.scorer import load_scorer
+from ropewalk.posttrain.sequences import logprobs
 from ropewalk.pretrain.loop import Learned, states_and_targets, train
 from ropewalk.pretrain.optimizer import optimizer_for
 from ropewalk.pretrain.schedule import Schedule
+from ropewalk.runtime.errors import ArtifactError
+from ropewalk.tokenizer.files import TOKENIZER_JSON
 
 
 def make_grpo(options: GrpoOptions, part: Part) -> dict[str, Any]:
@@ -37,20 +56,22 @@ def make_grpo(options: GrpoOptions, part: Part) -> dict[str, Any]:
     engine = Engine(engine.model, engine.tokenizer, engine.stop_ids, slots=slots)
     tasks = tasks_of(engine.tokenizer, read_questions(options.tasks), context_tokens=engine.model.config.context_tokens)
     train_tasks, held_back = split_tasks(tasks, options.held_back_tasks)
-    before = answer_greedily(engine, held_back, options)  # of the model as it came, also when a checkpoint waits
-    trainer = Trainer(engine, train_tasks, options, before=before)
+    judge = scored(_scorer(options)) if options.reward else graded(options.wrong_reward)
+    reference = load_engine(options.model, slots=1).model if options.reward or options.kl_weight else None
+    before = answer_greedily(engine, held_back, options, judge)  # of the model as it came, also when a checkpoint waits
+    trainer = Trainer(engine, train_tasks, options, judge=judge, reference=reference, before=before)
     trained = train(
         engine.model,
         optimizer_for(engine.model, options, adamw_rate=options.adamw_rate),
         Schedule(steps=options.steps, warm_up_steps=options.warm_up_steps, warm_down_fraction=options.warm_down_fraction),
         learn=trainer.learn,
         part=part,
-        evaluate=lambda: answer_greedily(engine, held_back, options),
+        evaluate=lambda: answer_greedily(engine, held_back, options, judge),
         evaluate_every_steps=options.evaluate_every_steps,
         steps_together=options.updates,
         average_decay=options.average_decay,
     )
-    after = answer_greedily(engine, held_back, options)
+    after = answer_greedily(engine, held_back, options, judge)
     return {
         **write_folder(engine.model, open_artifact(options.model, "model"), part),
         "steps": trained.steps,
@@ -62,13 +83,22 @@ def make_grpo(options: GrpoOptions, part: Part) -> dict[str, Any]:
     }
 
 
-def answer_greedily(engine: Engine, tasks: Sequence[Task], options: GrpoOptions) -> dict[str, float]:
+def _scorer(options: GrpoOptions) -> Transformer:
+    """The reward model. Raises ArtifactError where it reads other tokens than the model."""
+    assert options.reward is not None
+    files = [open_artifact(path).manifest["files"][TOKENIZER_JSON]["sha256"] for path in (options.model, options.reward)]
+    if files[0] != files[1]:
+        raise ArtifactError(f"{options.reward} has another tokenizer than {options.model}: train one on a model that has it")
+    return load_scorer(options.reward)
+
+
+def answer_greedily(engine: Engine, tasks: Sequence[Task], options: GrpoOptions, judge: Judge) -> dict[str, float]:
     """The mean reward of the most probable answers to `tasks`, and the fractions of each grade; nothing without tasks."""
     if not tasks:
         return {}
     made = engine.generate([task.prompt for task in tasks], [Sampling(options.max_tokens, temperature=0)] * len(tasks))
     grades: list[Grade] = [grade(task.question, one.text) for task, one in zip(tasks, made, strict=True)]
-    rewards = [reward(one, wrong_reward=options.wrong_reward) for one in grades]
+    rewards = judge(list(zip(tasks, made, strict=True)))
     fractions = {f"held_back/{name}_fraction": grades.count(name) / len(tasks) for name in ("right", "refused", "wrong")}
     return {"held_back/reward": sum(rewards) / len(tasks), **fractions}
 
@@ -76,8 +106,19 @@ def answer_greedily(engine: Engine, tasks: Sequence[Task], options: GrpoOptions)
 class Trainer:
     """What a step learns from: answers sampled by the weights as they are, kept for `options.updates` steps."""
 
-    def __init__(self, engine: Engine, tasks: Sequence[Task], options: GrpoOptions, *, before: dict[str, float]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tasks: Sequence[Task],
+        options: GrpoOptions,
+        *,
+        judge: Judge,
+        reference: Transformer | None = None,
+        before: dict[str, float],
+    ) -> None:
+        """Take an engine over. `reference`, the model as it came, tells how far the policy has moved from it."""
         self.engine, self.tasks, self.options = engine, tasks, options
+        self.judge, self.reference = judge, reference
         self.clip = Clip(options.clip_low, options.clip_high, options.importance_cap)
         self.before = {f"{name}_before": value for name, value in before.items()}
         self.batch: list[AnswerRows] = []
@@ -102,11 +143,12 @@ class Trainer:
             drawn(self.tasks, batch, prompts=options.prompts, seed=options.seed),
             samples=options.samples,
             max_tokens=options.max_tokens,
-            wrong_reward=options.wrong_reward,
+            judge=self.judge,
             seeds=(options.seed, batch),
         )
         rewards_PS = torch.tensor([[answer.reward for answer in group] for group in groups])
-        advantages_PS = advantages(rewards_PS, scale=options.scale_advantages)
+        moved_PS = self._moved(groups)
+        advantages_PS = advantages(rewards_PS - options.kl_weight * moved_PS, scale=options.scale_advantages)
         pairs = [
             (answer, advantage)
             for group, row in zip(groups, advantages_PS.tolist(), strict=True)
@@ -118,6 +160,18 @@ class Trainer:
         self.batch = [rows.on(self.engine.device) for rows in answer_rows(learned)]
         self.old = []
         self.figures = _figures(rewards_PS, [answer for group in groups for answer in group])
+        if self.reference is not None:
+            self.figures["kl"] = float(moved_PS.mean())
+
+    def _moved(self, groups: Sequence[Sequence[Answer]]) -> Tensor:
+        """By how much likelier than to the reference each answer is, in nats (P, S); the mean is the divergence from it."""
+        if self.reference is None:
+            return torch.zeros(len(groups), len(groups[0]))
+        answers = [answer for group in groups for answer in group]
+        sequences = [whole(answer.prompt, answer.generation) for answer in answers]
+        before = logprobs(self.reference, sequences, barred=self.engine.banned).cpu()
+        now = torch.tensor([sum(answer.generation.logprobs) for answer in answers])
+        return (now - before).view(len(groups), -1)
 
     def _backward(self) -> tuple[float, dict[str, float]]:
         """Forward and backward over the answers with an advantage. Returns the loss and the figures of this update."""

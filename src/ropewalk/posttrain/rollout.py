@@ -5,7 +5,7 @@ Shapes: B rows, T time, P prompts, S samples of each, N answer tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from torch import Tensor
 from ropewalk.engine.engine import Engine, Generation
 from ropewalk.engine.sampling import Sampling
 from ropewalk.evaluate.questions import Grade, Question, grade
+from ropewalk.model.transformer import Transformer
+from ropewalk.posttrain.scorer import all_scores
+from ropewalk.posttrain.sequences import Answered
 from ropewalk.pretrain.loop import Rows
 from ropewalk.runtime.errors import InputError
 from ropewalk.runtime.seeds import derive_seed, generator
@@ -57,6 +60,10 @@ class AnswerRows:
         return AnswerRows(self.rows, self.rollout_N.to(device), self.advantages_N.to(device))
 
 
+Judge = Callable[[Sequence[tuple[Task, Generation]]], list[float]]
+"""What answers to tasks earn."""
+
+
 def tasks_of(tokenizer: Tokenizer, questions: Sequence[Question], *, context_tokens: int) -> list[Task]:
     """Questions with their prompts.
 
@@ -97,7 +104,7 @@ def sample(
     *,
     samples: int,
     max_tokens: int,
-    wrong_reward: float,
+    judge: Judge,
     seeds: tuple[str | int, ...],
 ) -> list[list[Answer]]:
     """Answer each task `samples` times from the model's own distribution, without cuts. `seeds` name this batch."""
@@ -105,11 +112,27 @@ def sample(
     prompts = [tasks[place].prompt for place, _ in requests]
     samplings = [Sampling(max_tokens, seed=derive_seed("rollout", *seeds, *request)) for request in requests]
     groups: list[list[Answer]] = [[] for _ in tasks]
-    for (place, _), prompt, made in zip(requests, prompts, engine.generate(prompts, samplings), strict=True):
-        groups[place].append(
-            Answer(prompt, made, reward(grade(tasks[place].question, made.text), wrong_reward=wrong_reward))
-        )
+    answers = engine.generate(prompts, samplings)
+    earned = judge([(tasks[place], made) for (place, _), made in zip(requests, answers, strict=True)])
+    for (place, _), prompt, made, one in zip(requests, prompts, answers, earned, strict=True):
+        groups[place].append(Answer(prompt, made, one))
     return groups
+
+
+def graded(wrong_reward: float) -> Judge:
+    """Rewards by the right answers that tasks come with."""
+    return lambda answers: [reward(grade(task.question, made.text), wrong_reward=wrong_reward) for task, made in answers]
+
+
+def scored(scorer: Transformer) -> Judge:
+    """Rewards by a reward model."""
+    return lambda answers: all_scores(scorer, [whole(task.prompt, made) for task, made in answers]).tolist()
+
+
+def whole(prompt: Sequence[int], made: Generation) -> Answered:
+    """A prompt with its answer, of which the answer is learned."""
+    ids = np.array([*prompt, *made.ids], np.int64)
+    return Answered(ids, np.arange(len(ids)) >= len(prompt))
 
 
 def reward(graded: Grade, *, wrong_reward: float) -> float:

@@ -1,0 +1,113 @@
+"""Whole answers: their log-probabilities, and learning from an objective of those.
+
+Answers are packed into rows as conversations are, none of which sees another. An objective couples them (a pair's two, say),
+so the head is read twice: once for the log-probabilities, then with the objective's slope at each answer as its tokens'
+weight. Hidden states are computed once.
+
+Shapes: B rows, T time, S answers, N learned tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ropewalk.model.transformer import Transformer
+from ropewalk.posttrain.packing import pack
+from ropewalk.pretrain.loop import Rows, states_and_targets
+from ropewalk.tokenizer.chat import Message, render, render_prompt
+from ropewalk.tokenizer.encoding import Tokenizer
+
+PASS_TOKENS = 8192  # most ids in one forward pass; gradients of several add up to those of one
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A conversation as ids, and which of them are the last answer's, its end token among them."""
+
+    ids: np.ndarray
+    learned: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        """How many ids are learned."""
+        return int(self.learned.sum())
+
+
+def answered(tokenizer: Tokenizer, prompt: Sequence[Message], answer: Sequence[Message]) -> Answered:
+    """Render a conversation of which all that an assistant says in `answer` is learned, and nothing of `prompt`."""
+    rendered = render(tokenizer, [*prompt, *answer])
+    learned = np.array(rendered.loss_mask, np.bool_)
+    learned[: len(render_prompt(tokenizer, prompt))] = False
+    last = int(np.flatnonzero(learned)[-1]) + 1 if learned.any() else 0  # what follows the end token says nothing
+    return Answered(np.array(rendered.ids[:last], np.int64), learned[:last])
+
+
+def packed(sequences: Sequence[Answered]) -> tuple[Rows, np.ndarray]:
+    """Rows with these answers in them, as short as the longest allows, and for each learned token whose it is (N,)."""
+    lengths = [len(one.ids) - 1 for one in sequences]  # the last id is only a target
+    rows = pack(lengths, max(lengths))
+    shape = (len(rows), max(lengths))
+    ids_BT, targets_BT, positions_BT = (np.zeros(shape, np.int64) for _ in range(3))
+    mask_BT, documents_BT, owner_BT = np.zeros(shape, np.bool_), np.full(shape, -1, np.int64), np.zeros(shape, np.int64)
+    for b, items in enumerate(rows):
+        start = 0
+        for number, item in enumerate(items):
+            one, here = sequences[item], slice(start, start + lengths[item])
+            ids_BT[b, here], targets_BT[b, here], mask_BT[b, here] = one.ids[:-1], one.ids[1:], one.learned[1:]
+            positions_BT[b, here] = np.arange(lengths[item])
+            documents_BT[b, here], owner_BT[b, here] = number, item
+            start += lengths[item]
+    return Rows(ids_BT, targets_BT, mask_BT, positions_BT, documents_BT), owner_BT[mask_BT]
+
+
+def logprobs(model: Transformer, sequences: Sequence[Answered], *, barred: Tensor | None = None) -> Tensor:
+    """The log-probability of each answer in nats (S,), float32, without gradient; `barred` ids have no probability."""
+    with torch.no_grad():
+        found = [_read(model, sequences[part], barred)[0] for part in passes(sequences)]
+    return torch.cat(found)
+
+
+def learn(model: Transformer, sequences: Sequence[Answered], objective: Callable[[Tensor], Tensor]) -> tuple[float, Tensor]:
+    """Leave the gradient of `objective`, a function of the answers' log-probabilities (S,), in the weights.
+
+    All in one pass. Returns the objective's value, and the log-probabilities without gradient.
+    """
+    sums_S, hidden_ND, targets_N, owner_N = _read(model, sequences)
+    leaf_S = sums_S.detach().requires_grad_()
+    value = objective(leaf_S)
+    (slopes_S,) = torch.autograd.grad(value, leaf_S)
+    surrogate, _ = model.loss(hidden_ND, targets_N, -slopes_S[owner_N])  # a token's loss is minus its log-probability
+    surrogate.backward()
+    return value.item(), sums_S.detach()
+
+
+def passes(sequences: Sequence[Answered], *, together: int = 1) -> Iterator[slice]:
+    """Cut into passes of at most `PASS_TOKENS` ids, without parting `together` neighbours."""
+    start = tokens = 0
+    for place in range(0, len(sequences), together):
+        size = sum(len(one.ids) for one in sequences[place : place + together])
+        if tokens and tokens + size > PASS_TOKENS:
+            yield slice(start, place)
+            start, tokens = place, 0
+        tokens += size
+    if tokens:
+        yield slice(start, len(sequences))
+
+
+def _read(
+    model: Transformer, sequences: Sequence[Answered], barred: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Log-probabilities (S,), and the hidden states, targets and owners of all learned tokens."""
+    rows, owner = packed(sequences)
+    hidden_ND, targets_N = states_and_targets(model, rows)
+    owner_N = torch.from_numpy(owner).to(hidden_ND.device)
+    with torch.no_grad():
+        ones_N = torch.ones(len(targets_N), device=hidden_ND.device)
+        _, losses_N = model.loss(hidden_ND, targets_N, ones_N, barred=barred)
+    sums_S = torch.zeros(len(sequences), device=hidden_ND.device).index_add_(0, owner_N, -losses_N)
+    return sums_S, hidden_ND, targets_N, owner_N

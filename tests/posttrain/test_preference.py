@@ -128,11 +128,12 @@ def test_only_the_answer_is_learned_and_its_end(tuned):
     assert several.ids.tolist() == render(tokenizer, [*prompt, assistant("green"), user("And?"), assistant("blue")]).ids[:-1]
 
 
-def share_of_green(path) -> float:
+def shares(path) -> tuple[float, float]:
+    """How often a colour that is asked for is green, and how often one of the others."""
     engine = load_engine(path)
     prompt = render_prompt(engine.tokenizer, [user("Pick a colour.")])
-    made = engine.generate([prompt] * 60, [Sampling(8, seed=seed) for seed in range(60)])
-    return sum(one.text == "green" for one in made) / 60
+    made = [one.text for one in engine.generate([prompt] * 60, [Sampling(8, seed=seed) for seed in range(60)])]
+    return made.count("green") / 60, sum(made.count(colour) for colour in COLOURS if colour != "green") / 60
 
 
 @pytest.mark.parametrize("loss", ["sigmoid", "sigmoid_norm"])
@@ -148,8 +149,10 @@ def test_dpo_makes_the_preferred_answer_likelier(tmp_path, tuned, write_lines, l
         evaluate_every_steps=5,
     )
     made = run_dpo(options, out=tmp_path / "model")
-    assert share_of_green(tuned.path) < 0.6
-    assert share_of_green(made.path) > 0.9
+    assert shares(tuned.path)[1] > 0.4
+    green, others = shares(made.path)
+    assert green > 0.6  # the plain loss takes some probability from both answers, and gives it to neither
+    assert others < 0.05
     rows = read_metrics(made.path / "logs")
     assert rows[0]["train/loss"] == pytest.approx(math.log(2), abs=1e-4)  # the policy is the reference
     assert rows[0]["rewards/margins"] == pytest.approx(0, abs=1e-4)
@@ -169,7 +172,7 @@ def test_kto_learns_from_lone_thumbs(tmp_path, tuned, write_lines):
         model=tuned.path, judged=write_lines(thumbs), epochs=12, batch=8, adamw_rate=0.001, held_back=8, good_weight=3.0
     )
     made = run_kto(options, out=tmp_path / "model")
-    assert share_of_green(made.path) > 0.9
+    assert shares(made.path)[0] > 0.9
     rows = read_metrics(made.path / "logs")
     assert rows[0]["kl"] == 0
     assert rows[-1]["rewards/chosen"] > rows[-1]["rewards/rejected"]

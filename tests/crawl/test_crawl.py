@@ -342,11 +342,11 @@ def test_an_atlas_is_served_at_the_root_of_its_host_and_its_robots_txt_counts(tm
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = CrawlOptions(site=site.path, serve_port=port, delay_seconds=0.0, max_pages=800)
+    options = CrawlOptions(site=site.path, serve_port=port, delay_seconds=0.0, max_pages=1_800)
     artifact = run(options, out=tmp_path / "pages")
     urls = set(pages_of(artifact))
     assert f"http://127.0.0.1:{port}/continents/africa.html" in urls
-    assert len(urls) == 800
+    assert len(urls) == 1_800
     fates = [json.loads(line) for line in (artifact.path / "fetches.jsonl").read_text().splitlines()]
     drafts = [row for row in fates if "/drafts/" in row["url"]]
     assert {row["outcome"] for row in drafts} == {"robots"}

@@ -171,7 +171,8 @@ class Attention(nn.Module):
         if not x_BTD.is_cuda or self.q_proj.bias is not None or self.q_proj.in_float8:
             return self.q_proj(x_BTD), self.k_proj(x_BTD), self.v_proj(x_BTD)
         weight = torch.cat([part.weight for part in parts]).to(x_BTD.dtype)
-        return functional.linear(x_BTD, weight).split([part.out_features for part in parts], dim=-1)
+        q, k, v = functional.linear(x_BTD, weight).split([part.out_features for part in parts], dim=-1)
+        return q, k, v
 
 
 class Memory:

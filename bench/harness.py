@@ -140,6 +140,9 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         return "\n".join([*lines, "Nothing is measured yet.", ""])
     for result in results:
+        if "figures" in result:
+            lines += _foretold(result)
+            continue
         machine = result["hardware"]
         lines += [
             f"## {result['room']}: {result['what']}",
@@ -159,6 +162,25 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _foretold(result: Mapping[str, Any]) -> list[str]:
+    """What was foretold and what it took."""
+    verdict = "met" if result["meets_targets"] else "**missed**"
+    return [
+        f"## {result['room']}: {result['what']}",
+        "",
+        f"{result['sample_pages']:,} and {result['pages']:,} pages; "
+        f"an error of at most {result['most_error']:.0%} asked: {verdict}",
+        "",
+        "| | foretold | taken | error |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {name} | {one['foretold']:,.0f} | {one['taken']:,.0f} | {one['error']:+.1%} |"
+            for name, one in result["figures"].items()
+        ),
+        "",
+    ]
 
 
 def read(folder: Path) -> list[Mapping[str, Any]]:

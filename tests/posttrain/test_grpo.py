@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-
 import pytest
 import torch
 from tests.posttrain.conftest import COLOURS, NAMES
@@ -15,11 +12,14 @@ from ropewalk.engine.sampling import Sampling
 from ropewalk.evaluate.questions import read_questions
 from ropewalk.posttrain import GrpoOptions, RewardOptions, run_grpo, run_reward
 from ropewalk.posttrain.grpo import Trainer
+from ropewalk.posttrain.lots import drawn, split
 from ropewalk.posttrain.objective import advantages, policy_loss
-from ropewalk.posttrain.rollout import ROWS_TOKENS, answer_rows, drawn, graded, reward, sample, split_tasks, tasks_of
-from ropewalk.pretrain import loop
+from ropewalk.posttrain.rollout import ROWS_TOKENS, answer_rows, graded, reward, sample, tasks_of
+from ropewalk.pretrain import PretrainOptions, loop
+from ropewalk.pretrain import run as run_pretrain
 from ropewalk.runtime.errors import ArtifactError, InputError
 from ropewalk.runtime.metrics import read_metrics
+from ropewalk.tokenizer import TokenizeOptions, run_tokenize
 from ropewalk.tokenizer.special import TURN_END
 
 
@@ -80,7 +80,7 @@ def plain_loss(trainer: Trainer, groups, old=None) -> tuple[torch.Tensor, list[t
 def answers_of(trainer: Trainer, batch: int):
     options = trainer.options
     return sample(
-        trainer.engine, drawn(trainer.tasks, batch, prompts=options.prompts, seed=options.seed), samples=options.samples,
+        trainer.engine, drawn(trainer.tasks, batch, count=options.prompts, seed=options.seed), samples=options.samples,
         max_tokens=options.max_tokens, judge=trainer.judge, seeds=(options.seed, batch),
     )  # fmt: skip
 
@@ -185,15 +185,19 @@ def test_what_an_answer_earns():
 
 def test_tasks_are_split_by_their_ids_and_drawn_once_an_epoch(tuned, mixed):
     trainer = new_trainer(tuned.path, mixed)
-    train, held_back = split_tasks(trainer.tasks, 5)
+
+    def parted(tasks, count):
+        return split(tasks, count, name=lambda task: task.question.id)
+
+    train, held_back = parted(trainer.tasks, 5)
     assert (len(train), len(held_back)) == (11, 5)
-    assert split_tasks(trainer.tasks[::-1], 5)[1] == held_back[::-1]
-    assert len(split_tasks(trainer.tasks[:4], 64)[1]) == 2
-    read = [one.question.id for batch in range(11) for one in drawn(train, batch, prompts=3, seed=1)]
+    assert parted(trainer.tasks[::-1], 5)[1] == held_back[::-1]
+    assert len(parted(trainer.tasks[:4], 64)[1]) == 2
+    read = [one.question.id for batch in range(11) for one in drawn(train, batch, count=3, seed=1)]
     for epoch in range(3):
         assert len(set(read[11 * epoch : 11 * (epoch + 1)])) == 11
     assert read[:11] != read[11:22]
-    assert read[:3] != [one.question.id for one in drawn(train, 0, prompts=3, seed=2)]
+    assert read[:3] != [one.question.id for one in drawn(train, 0, count=3, seed=2)]
 
 
 def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, tuned, mixed, monkeypatch):
@@ -245,14 +249,17 @@ def test_a_reward_model_says_what_answers_earn(tmp_path, tuned, pick, likes_blac
     assert read_metrics(held.path / "logs")[-1]["kl"] < 0.3 * rows[-1]["kl"]
 
 
-def test_a_reward_model_of_another_tokenizer_is_refused(tmp_path, tuned, pick, likes_black):
-    other = tmp_path / "other"
-    shutil.copytree(likes_black, other)
-    manifest = json.loads((other / "manifest.json").read_text())
-    manifest["files"]["tokenizer.json"]["sha256"] = "0" * 64
-    (other / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError):
-        run_grpo(GrpoOptions(model=tuned.path, tasks=pick, reward=other), out=tmp_path / "model")
+def test_a_reward_model_of_another_tokenizer_is_refused(tmp_path, tuned, pick, corpus, gpt2_folder, write_lines):
+    tokens = run_tokenize(TokenizeOptions(corpus=corpus, tokenizer=gpt2_folder), out=tmp_path / "tokens").path
+    options = PretrainOptions(
+        tokens=tokens, tokenizer=gpt2_folder, depth=1, context_tokens=64, batch_rows=4, train_tokens=512, compile="off",
+        evaluate_documents=1,
+    )  # fmt: skip
+    other = run_pretrain(options, out=tmp_path / "other").path
+    pairs = write_lines([{"prompt": "Good?", "chosen": "yes", "rejected": "no"}])
+    reward = run_reward(RewardOptions(model=other, preferences=pairs, steps=1), out=tmp_path / "reward").path
+    with pytest.raises(ArtifactError, match="has another tokenizer"):
+        run_grpo(GrpoOptions(model=tuned.path, tasks=pick, reward=reward), out=tmp_path / "model")
 
 
 def test_what_does_not_fit_is_refused(tmp_path, tuned, mixed, write_lines):

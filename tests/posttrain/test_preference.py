@@ -14,7 +14,8 @@ from ropewalk.engine.sampling import Sampling
 from ropewalk.model.checkpoint import load_model
 from ropewalk.posttrain import DpoOptions, KtoOptions, run_dpo, run_kto, sequences
 from ropewalk.posttrain.judged import read_pairs, read_thumbs
-from ropewalk.posttrain.prefer import drawn, learn_judged
+from ropewalk.posttrain.kto import from_elsewhere
+from ropewalk.posttrain.prefer import learn_judged
 from ropewalk.posttrain.preference import PAIR_LOSSES, Said, kto, kto_baseline, reward_figures
 from ropewalk.posttrain.sequences import answered, logprobs, passes
 from ropewalk.pretrain import loop
@@ -195,10 +196,15 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path
     assert resumed.facts == straight.facts
 
 
-def test_every_item_is_drawn_once_an_epoch():
-    order = [place for step in range(6) for place in drawn(9, step, size=3, seed=1)]
-    assert sorted(order[:9]) == sorted(order[9:]) == list(range(9))
-    assert order[:9] != order[9:]
+def test_what_answers_gain_anyway_is_measured_behind_other_prompts(write_lines):
+    """Also where a file has all answers to a prompt together."""
+    rows = [{"prompt": f"Pick {n // 4}.", "completion": COLOURS[n % 4], "label": True} for n in range(12)]
+    thumbs = read_thumbs(write_lines(rows))
+    others = from_elsewhere(thumbs)
+    assert all(one.prompt != other.prompt for one, other in zip(thumbs, others, strict=True))
+    assert sorted(one.id for one in others) == sorted(one.id for one in thumbs)
+    same = from_elsewhere(thumbs[:4])
+    assert all(one != other for one, other in zip(thumbs[:4], same, strict=True))
 
 
 def test_pairs_may_begin_alike_instead_of_having_a_prompt(write_lines):

@@ -3,6 +3,8 @@
     config         ModelConfig: the shape, and the presets that derive it from a depth
     families       how Llama, Qwen2, Qwen3 and GPT-2 describe such shapes and name their weights
     transformer    the decoder, the readable way
+    placing        where it computes
+    float8         its products in less precision, on GPUs that have it
     cache          keys and values of the positions already read
     loss           cross-entropy without ever holding the logits; bits per byte
     checkpoint     a Hugging Face folder in and out

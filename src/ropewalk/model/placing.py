@@ -7,12 +7,9 @@ import torch
 from ropewalk.model.transformer import Transformer
 
 
-def device() -> torch.device:
-    """This process' GPU, or the CPU without one."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-
 def settle(model: Transformer) -> Transformer:
     """Put a model there, with activations in bfloat16 on a GPU that has it. Returns the model."""
-    model.precision = torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
-    return model.to(device())
+    if not torch.cuda.is_available():
+        return model
+    model.precision = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return model.to(torch.device("cuda", torch.cuda.current_device()))

@@ -16,6 +16,7 @@ sft         supervised fine-tuning
 objective   advantages and the clipped policy objective, as pure functions
 rollout     answers, their rewards, and the rows to learn them from
 grpo        group-relative policy optimisation
+lots        which rows are held back, and in which order the others come
 judged      answers that people judged, from JSONL
 preference  what a preference is worth, as pure functions
 sequences   log-probabilities of whole answers, and learning from an objective of them
@@ -301,22 +302,22 @@ def estimate_grpo(options: GrpoOptions, amount: float) -> Estimate:
 
 def estimate_dpo(options: DpoOptions, amount: float) -> Estimate:
     """`amount` is the model's parameters; as if for 5,000 pairs of 200 tokens a side."""
-    return _estimate_preference(options, amount, answers=2)
+    return _estimate_preference(options, amount)
 
 
 def estimate_kto(options: KtoOptions, amount: float) -> Estimate:
     """`amount` is the model's parameters; as if for 5,000 answers of 200 tokens, each read behind another prompt too."""
-    return _estimate_preference(options, amount, answers=2)
+    return _estimate_preference(options, amount)
 
 
 def estimate_reward(options: RewardOptions, amount: float) -> Estimate:
     """`amount` is the model's parameters; as if for 5,000 pairs of 200 tokens a side."""
-    return _estimate_preference(options, amount, answers=2)
+    return _estimate_preference(options, amount)
 
 
-def _estimate_preference(options: PreferenceOptions, amount: float, *, answers: int) -> Estimate:
+def _estimate_preference(options: PreferenceOptions, amount: float) -> Estimate:
     rows = options.steps * options.batch if options.steps else options.epochs * 5_000
-    return _trained(8 * rows * answers * 200 * amount, amount)
+    return _trained(8 * rows * 2 * 200 * amount, amount)
 
 
 def _trained(operations: float, parameters: float) -> Estimate:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ropewalk.artifact import Part
 from ropewalk.posttrain import DpoOptions
 from ropewalk.posttrain.judged import read_pairs
-from ropewalk.posttrain.prefer import Item, Judged, Reference, begin, drawn, finish, learn_judged, sequences_of
+from ropewalk.posttrain.prefer import Item, Judged, Reference, begin, drawn_places, finish, learn_judged, sequences_of
 from ropewalk.posttrain.preference import BETAS, PAIR_LOSSES, Said, reward_figures
 from ropewalk.posttrain.sequences import answered
 from ropewalk.pretrain.loop import Learned
@@ -30,7 +30,7 @@ def make_dpo(options: DpoOptions, part: Part) -> dict[str, Any]:
         return pair_losses(said, options, beta).sum()
 
     def step(number: int) -> Learned:
-        places = drawn(len(judged.train), number, size=options.batch, seed=options.seed)
+        places = drawn_places(judged, number, options)
         sequences = sequences_of([judged.train[place] for place in places])
         value, said = learn_judged(model, sequences, reference.of(places), loss, together=2, count=len(places))
         return Learned(value, sum(len(one.ids) for one in sequences), reward_figures(*sides(said), beta))

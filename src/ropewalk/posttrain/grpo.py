@@ -25,6 +25,7 @@ from ropewalk.evaluate.questions import Grade, grade, read_questions
 from ropewalk.model.transformer import Transformer
 from ropewalk.posttrain import GrpoOptions
 from ropewalk.posttrain.folder import write_folder
+from ropewalk.posttrain.lots import drawn, split
 from ropewalk.posttrain.objective import Clip, advantages, all_equal, policy_loss, policy_slope
 from ropewalk.posttrain.rollout import (
     Answer,
@@ -32,11 +33,9 @@ from ropewalk.posttrain.rollout import (
     Judge,
     Task,
     answer_rows,
-    drawn,
     graded,
     sample,
     scored,
-    split_tasks,
     tasks_of,
     whole,
 )
@@ -55,7 +54,7 @@ def make_grpo(options: GrpoOptions, part: Part) -> dict[str, Any]:
     slots = slots_for(engine.model, most=options.prompts * options.samples)
     engine = Engine(engine.model, engine.tokenizer, engine.stop_ids, slots=slots)
     tasks = tasks_of(engine.tokenizer, read_questions(options.tasks), context_tokens=engine.model.config.context_tokens)
-    train_tasks, held_back = split_tasks(tasks, options.held_back_tasks)
+    train_tasks, held_back = split(tasks, options.held_back_tasks, name=lambda task: task.question.id)
     judge = scored(_scorer(options)) if options.reward else graded(options.wrong_reward)
     reference = load_engine(options.model, slots=1).model if options.reward or options.kl_weight else None
     before = answer_greedily(engine, held_back, options, judge)  # of the model as it came, also when a checkpoint waits
@@ -140,7 +139,7 @@ class Trainer:
         options = self.options
         groups = sample(
             self.engine,
-            drawn(self.tasks, batch, prompts=options.prompts, seed=options.seed),
+            drawn(self.tasks, batch, count=options.prompts, seed=options.seed),
             samples=options.samples,
             max_tokens=options.max_tokens,
             judge=self.judge,

@@ -5,6 +5,8 @@ What answers gain anyway is measured on answers put behind other prompts than th
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,8 +14,8 @@ from torch import Tensor
 
 from ropewalk.artifact import Part
 from ropewalk.posttrain import KtoOptions
-from ropewalk.posttrain.judged import read_thumbs
-from ropewalk.posttrain.prefer import Item, Judged, Reference, begin, drawn, finish, learn_judged, tokens_of
+from ropewalk.posttrain.judged import Thumb, read_thumbs
+from ropewalk.posttrain.prefer import Item, Judged, Reference, begin, drawn_places, finish, learn_judged, tokens_of
 from ropewalk.posttrain.preference import Said, kto, kto_baseline
 from ropewalk.posttrain.sequences import answered, logprobs
 from ropewalk.pretrain.loop import Learned
@@ -26,8 +28,7 @@ def make_kto(options: KtoOptions, part: Part) -> dict[str, Any]:
     model, tokenizer = begin(options)
     thumbs = read_thumbs(options.judged)
     items = []
-    for number, thumb in enumerate(thumbs):
-        other = thumbs[(number + 1) % len(thumbs)]
+    for thumb, other in zip(thumbs, from_elsewhere(thumbs), strict=True):
         both = answered(tokenizer, thumb.prompt, thumb.answer), answered(tokenizer, thumb.prompt, other.answer)
         items.append(Item(thumb.id, both))
     good = {thumb.id: thumb.good for thumb in thumbs}
@@ -35,7 +36,7 @@ def make_kto(options: KtoOptions, part: Part) -> dict[str, Any]:
     reference = Reference(model, judged, part)
 
     def step(number: int) -> Learned:
-        places = drawn(len(judged.train), number, size=options.batch, seed=options.seed)
+        places = drawn_places(judged, number, options)
         chosen, reference_S = [judged.train[place] for place in places], reference.of(places)
         elsewhere = [item.both[1] for item in chosen]
         baseline = kto_baseline(Said(logprobs(model, elsewhere).cpu(), reference_S[ELSEWHERE], tokens_of(elsewhere)))
@@ -59,6 +60,18 @@ def make_kto(options: KtoOptions, part: Part) -> dict[str, Any]:
         return {f"held_back/{name}": value for name, value in told.items()}
 
     return finish(options, model, part, judged, learn=step, look=look)
+
+
+def from_elsewhere(thumbs: Sequence[Thumb]) -> list[Thumb]:
+    """For each judged answer one that was given to another prompt, unless over half of all have the same.
+
+    In the order of prompts, it is the one as many places on as the most frequent prompt has answers.
+    """
+    prompts = [repr(thumb.prompt) for thumb in thumbs]
+    order = sorted(range(len(thumbs)), key=prompts.__getitem__)
+    shift = max(1, max(Counter(prompts).values()) % len(thumbs))
+    other = {order[place]: order[(place + shift) % len(order)] for place in range(len(order))}
+    return [thumbs[other[place]] for place in range(len(thumbs))]
 
 
 def _figures(said: Said, good_P: Tensor, beta: float) -> dict[str, float]:

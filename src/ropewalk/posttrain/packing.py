@@ -8,7 +8,7 @@ Shapes: B rows, T context tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,17 +78,28 @@ def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
 
 def rows_of(reader: TokenReader, chosen: Conversations, packed: Sequence[Sequence[int]], *, shape: tuple[int, int]) -> Rows:
     """Rows (B, T) with these conversations in them, the rest padding."""
+
+    def read(item: int) -> tuple[np.ndarray, np.ndarray]:
+        first, count = int(chosen.first[item]), int(chosen.inputs[item])
+        return reader.read(first, count + 1), reader.read_mask(first, count + 1)
+
+    return lay_out(packed, read, shape=shape)
+
+
+def lay_out(
+    packed: Sequence[Sequence[int]], read: Callable[[int], tuple[np.ndarray, np.ndarray]], *, shape: tuple[int, int]
+) -> Rows:
+    """Rows (B, T) with these items in them, the rest padding. `read` gives an item's ids and which of them are learned."""
     ids_BT, targets_BT = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     mask_BT, positions_BT = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
     documents_BT = np.full(shape, -1, np.int64)
     for b, items in enumerate(packed):
         start = 0
         for number, item in enumerate(items):
-            first, count = int(chosen.first[item]), int(chosen.inputs[item])
-            ids = reader.read(first, count + 1)
+            ids, learned = read(item)
+            count = len(ids) - 1  # the last is only a target
             here = slice(start, start + count)
-            ids_BT[b, here], targets_BT[b, here] = ids[:-1], ids[1:]
-            mask_BT[b, here] = reader.read_mask(first + 1, count)
+            ids_BT[b, here], targets_BT[b, here], mask_BT[b, here] = ids[:-1], ids[1:], learned[1:]
             positions_BT[b, here] = np.arange(count)
             documents_BT[b, here] = number
             start += count

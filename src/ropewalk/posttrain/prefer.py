@@ -22,6 +22,7 @@ from ropewalk.model.placing import settle
 from ropewalk.model.transformer import Transformer
 from ropewalk.posttrain import PreferenceOptions
 from ropewalk.posttrain.folder import write_folder
+from ropewalk.posttrain.lots import drawn, split
 from ropewalk.posttrain.preference import Said
 from ropewalk.posttrain.sequences import Answered, learn, logprobs, passes
 from ropewalk.pretrain.loop import Learned, train
@@ -29,7 +30,6 @@ from ropewalk.pretrain.optimizer import optimizer_for
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.runtime.errors import InputError
 from ropewalk.runtime.progress import say
-from ropewalk.runtime.seeds import derive_seed, generator
 from ropewalk.tokenizer.encoding import Tokenizer
 
 REFERENCE = "reference.npy"
@@ -62,10 +62,7 @@ class Judged:
         self.left_out = len(items) - len(fitting)
         if self.left_out:
             say(f"{self.left_out} of {len(items)} are left out: longer than {context_tokens} tokens")
-        by_lot = sorted(fitting, key=lambda item: derive_seed("held back", item.id))
-        count = min(options.held_back, len(by_lot) // 2)
-        self.held_back, chosen = by_lot[:count], {item.id for item in by_lot[:count]}
-        self.train = [item for item in fitting if item.id not in chosen]
+        self.train, self.held_back = split(fitting, options.held_back, name=lambda item: item.id)
         if not self.train:
             raise InputError(f"none of the {len(items)} judged answers can be learned from: bring others, or shorter ones")
 
@@ -93,6 +90,11 @@ class Reference:
         return Said(logprobs(model, sequences).cpu(), before_S, tokens_of(sequences))
 
 
+def drawn_places(judged: Judged, step: int, options: PreferenceOptions) -> list[int]:
+    """Where the items of a step (from 0) stand among those to learn from."""
+    return drawn(range(len(judged.train)), step, count=options.batch, seed=options.seed)
+
+
 def sequences_of(items: Sequence[Item]) -> list[Answered]:
     """Both answers of each item, one after the other."""
     return [one for item in items for one in item.both]
@@ -101,13 +103,6 @@ def sequences_of(items: Sequence[Item]) -> list[Answered]:
 def tokens_of(sequences: Sequence[Answered]) -> Tensor:
     """How many tokens are learned of each, (S,)."""
     return torch.tensor([float(one.tokens) for one in sequences])
-
-
-def drawn(count: int, step: int, *, size: int, seed: int) -> list[int]:
-    """Which of `count` items a step (from 0) learns from: each once an epoch, in an order drawn anew for every epoch."""
-    places = range(step * size, (step + 1) * size)
-    orders = {number: generator("judged order", seed, number).permutation(count) for number in {p // count for p in places}}
-    return [int(orders[place // count][place % count]) for place in places]
 
 
 def learn_judged(
@@ -133,7 +128,6 @@ def learn_judged(
 
 def begin(options: PreferenceOptions) -> tuple[Transformer, Tokenizer]:
     """The model to start from, and its tokenizer."""
-    open_artifact(options.model, "model")
     model = settle(load_model(options.model))
     model.recompute = options.recompute
     return model, Tokenizer.load(options.model)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from ropewalk.artifact import Part
 from ropewalk.posttrain import RewardOptions
 from ropewalk.posttrain.judged import read_pairs
-from ropewalk.posttrain.prefer import Item, Judged, begin, drawn, finish, sequences_of
+from ropewalk.posttrain.prefer import Item, Judged, begin, drawn_places, finish, sequences_of
 from ropewalk.posttrain.scorer import all_scores, new_scorer, save_scorer, scores
 from ropewalk.posttrain.sequences import answered, passes
 from ropewalk.pretrain.loop import Learned
@@ -36,7 +36,7 @@ def make_reward(options: RewardOptions, part: Part) -> dict[str, Any]:
     longer_wins = by_length(judged.train) >= 0.5
 
     def step(number: int) -> Learned:
-        places = drawn(len(judged.train), number, size=options.batch, seed=options.seed)
+        places = drawn_places(judged, number, options)
         chosen = [judged.train[place] for place in places]
         sequences, margins_P = sequences_of(chosen), torch.tensor([margins[item.id] for item in chosen])
         value, given = 0.0, []

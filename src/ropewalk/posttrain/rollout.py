@@ -20,7 +20,7 @@ from ropewalk.posttrain.scorer import all_scores
 from ropewalk.posttrain.sequences import Answered
 from ropewalk.pretrain.loop import Rows
 from ropewalk.runtime.errors import InputError
-from ropewalk.runtime.seeds import derive_seed, generator
+from ropewalk.runtime.seeds import derive_seed
 from ropewalk.tokenizer.chat import render_prompt
 from ropewalk.tokenizer.encoding import Tokenizer
 
@@ -77,25 +77,6 @@ def tasks_of(tokenizer: Tokenizer, questions: Sequence[Question], *, context_tok
                 f"task {task.question.id!r} has {len(task.prompt)} tokens, this model reads {context_tokens - 1}: shorten it"
             )
     return tasks
-
-
-def split_tasks(tasks: Sequence[Task], held_back: int) -> tuple[list[Task], list[Task]]:
-    """Tasks to train on and tasks held back, half of all at most; by the hash of their ids, whatever else is in the file."""
-    by_lot = sorted(tasks, key=lambda task: derive_seed("held back", task.question.id))
-    count = min(held_back, len(tasks) // 2)
-    chosen = {task.question.id for task in by_lot[:count]}
-    train = [task for task in tasks if task.question.id not in chosen]
-    return train, [task for task in tasks if task.question.id in chosen]
-
-
-def drawn(tasks: Sequence[Task], batch: int, *, prompts: int, seed: int) -> list[Task]:
-    """The tasks of a batch (from 0): each once an epoch, in an order drawn anew for every epoch."""
-    places = range(batch * prompts, (batch + 1) * prompts)
-    orders = {
-        number: generator("task order", seed, number).permutation(len(tasks))
-        for number in {place // len(tasks) for place in places}
-    }
-    return [tasks[int(orders[place // len(tasks)][place % len(tasks)])] for place in places]
 
 
 def sample(

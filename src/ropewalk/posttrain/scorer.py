@@ -2,7 +2,7 @@
 
 On disk it is a folder of Hugging Face's sequence classification: a model's, with `score.weight` (1, D) in the head's place.
 
-Shapes: B rows, T time, S conversations, D model width.
+Shapes: S conversations, D model width.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ropewalk.model.checkpoint import CONFIG, WEIGHTS, assemble, stored_tensors,
 from ropewalk.model.families import HEAD, from_hugging_face
 from ropewalk.model.placing import settle
 from ropewalk.model.transformer import Linear, Transformer
-from ropewalk.posttrain.packing import pack
-from ropewalk.posttrain.sequences import Answered, passes
+from ropewalk.posttrain.sequences import Answered, packed, passes
+from ropewalk.pretrain.loop import states_and_targets
 from ropewalk.runtime.errors import InputError
 
 SCORE = "score.weight"
@@ -43,24 +43,15 @@ def new_scorer(model: Transformer) -> Transformer:
 
 def scores(scorer: Transformer, sequences: Sequence[Answered]) -> Tensor:
     """What each conversation is given (S,), float32, in one pass."""
-    lengths = [len(one.ids) for one in sequences]
-    rows = pack(lengths, max(lengths))
-    shape = (len(rows), max(lengths))
-    ids_BT, positions_BT, documents_BT = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
-    last_S = np.zeros(len(sequences), np.int64)
-    for b, items in enumerate(rows):
-        start = 0
-        for number, item in enumerate(items):
-            here = slice(start, start + lengths[item])
-            ids_BT[b, here], positions_BT[b, here] = sequences[item].ids, np.arange(lengths[item])
-            documents_BT[b, here] = number
-            start += lengths[item]
-            last_S[item] = b * shape[1] + start - 1
-    ids, positions, documents, last = (
-        torch.from_numpy(array).to(scorer.lm_head.weight.device) for array in (ids_BT, positions_BT, documents_BT, last_S)
-    )
-    hidden_BTD = scorer(ids, positions_BT=positions, documents_BT=documents)
-    return scorer.lm_head(hidden_BTD.flatten(0, 1)[last])[:, 0].float()
+    rows, owner = packed([_ended(one) for one in sequences])
+    hidden_SD, _ = states_and_targets(scorer, rows)
+    place_S = torch.from_numpy(np.argsort(owner)).to(hidden_SD.device)
+    return scorer.lm_head(hidden_SD)[place_S, 0].float()
+
+
+def _ended(one: Answered) -> Answered:
+    """The same with one target, behind its end: where a score is read, a next token would be."""
+    return Answered(np.append(one.ids, 0), np.arange(len(one.ids) + 1) == len(one.ids))
 
 
 def all_scores(scorer: Transformer, sequences: Sequence[Answered]) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ropewalk.model.transformer import Transformer
-from ropewalk.posttrain.packing import pack
+from ropewalk.posttrain.packing import lay_out, pack
 from ropewalk.pretrain.loop import Rows, states_and_targets
 from ropewalk.tokenizer.chat import Message, render, render_prompt
 from ropewalk.tokenizer.encoding import Tokenizer
@@ -51,18 +51,9 @@ def packed(sequences: Sequence[Answered]) -> tuple[Rows, np.ndarray]:
     """Rows with these answers in them, as short as the longest allows, and for each learned token whose it is (N,)."""
     lengths = [len(one.ids) - 1 for one in sequences]  # the last id is only a target
     rows = pack(lengths, max(lengths))
-    shape = (len(rows), max(lengths))
-    ids_BT, targets_BT, positions_BT = (np.zeros(shape, np.int64) for _ in range(3))
-    mask_BT, documents_BT, owner_BT = np.zeros(shape, np.bool_), np.full(shape, -1, np.int64), np.zeros(shape, np.int64)
-    for b, items in enumerate(rows):
-        start = 0
-        for number, item in enumerate(items):
-            one, here = sequences[item], slice(start, start + lengths[item])
-            ids_BT[b, here], targets_BT[b, here], mask_BT[b, here] = one.ids[:-1], one.ids[1:], one.learned[1:]
-            positions_BT[b, here] = np.arange(lengths[item])
-            documents_BT[b, here], owner_BT[b, here] = number, item
-            start += lengths[item]
-    return Rows(ids_BT, targets_BT, mask_BT, positions_BT, documents_BT), owner_BT[mask_BT]
+    laid_out = lay_out(rows, lambda item: (sequences[item].ids, sequences[item].learned), shape=(len(rows), max(lengths)))
+    items = [item for row in rows for item in row]
+    return laid_out, np.repeat(items, [int(sequences[item].learned[1:].sum()) for item in items])
 
 
 def logprobs(model: Transformer, sequences: Sequence[Answered], *, barred: Tensor | None = None) -> Tensor:

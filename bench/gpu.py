@@ -214,8 +214,9 @@ def ropewalk(config: Any, contestant: dict[str, Any]) -> Step:
     import numpy as np
     import torch
 
+    from ropewalk.model.rows import Rows
     from ropewalk.model.transformer import Transformer
-    from ropewalk.pretrain.loop import Rows, compile_blocks, learn_rows
+    from ropewalk.pretrain.loop import compile_blocks, learn_rows
     from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 
     with torch.device("cuda"):

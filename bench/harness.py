@@ -7,13 +7,17 @@ prints docs/benchmarks.md from all results.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +27,16 @@ RESULTS = Path(__file__).parent / "results"
 GEMM_SIZE = 1536
 COPY_BYTES = 256_000_000
 LEAST_ROUNDS = 3
+
+
+def parser_of(description: str | None, jobs: Sequence[str]) -> argparse.ArgumentParser:
+    """The command line of a bench of several jobs on SmolLM2."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where the result goes, JSON")
+    parser.add_argument("--model", type=Path, help="SmolLM2 as 'ropewalk import' made it, if it is there already")
+    parser.add_argument("--rounds", type=int, default=LEAST_ROUNDS, help=f"rounds, at least {LEAST_ROUNDS} to keep a result")
+    parser.add_argument("--jobs", nargs="+", choices=jobs, default=list(jobs), help="what to measure")
+    return parser
 
 
 @dataclass(frozen=True)
@@ -125,6 +139,37 @@ def write(result: Mapping[str, Any] | Sequence[Mapping[str, Any]], out: Path) ->
     for target in (target for one in _listed(result) for target in one["targets"]):
         said = "met" if target["met"] else "MISSED"
         print(f"{target['ours']} / {target['peer']}: {target['ratio']}, target {target['least_ratio']}: {said}")
+
+
+@contextmanager
+def worker(
+    script: Path, *arguments: str, environment: Mapping[str, str] | None = None, python: Path | str = sys.executable
+) -> Iterator[subprocess.Popen[str]]:
+    """A contestant in a process of its own, which works when it is asked to and sleeps while others do."""
+    command = [str(python), str(script), *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ask(process: subprocess.Popen[str], steps: int) -> dict[str, Any]:
+    """Let a worker take so many steps. Returns what it says of them."""
+    assert process.stdin is not None
+    process.stdin.write(f"{steps}\n")
+    process.stdin.flush()
+    return answer(process)
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """A worker's next line that is JSON: libraries say other things too."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("{"):
+            with contextlib.suppress(json.JSONDecodeError):
+                return json.loads(line)
+    sys.exit(f"{' '.join(map(str, process.args))} ended: run it alone to see why")
 
 
 def page(results: Sequence[Mapping[str, Any]]) -> str:

@@ -17,14 +17,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from harness import LEAST_ROUNDS, Target, compare, write
+from harness import LEAST_ROUNDS, Target, answer, ask, compare, worker, write
 
 SHAPE = {"depth": 4, "width": 256, "context": 512, "rows": 8, "vocabulary": 8_192}
 LARGE_VOCABULARY = 32_768
@@ -54,7 +53,10 @@ def main() -> None:
 def race(shape: Mapping[str, int], environment: Mapping[str, str], *, rounds: int) -> dict[str, Any]:
     """Check that both give the same loss, then time them."""
     with ExitStack() as stack:
-        workers = {name: stack.enter_context(worker(name, shape, environment)) for name in CONTESTANTS}
+        workers = {
+            name: stack.enter_context(worker(WORKER, name, json.dumps(shape), environment=environment))
+            for name in CONTESTANTS
+        }
         ready = {name: answer(process) for name, process in workers.items()}
         ours, theirs = ready["ropewalk"]["losses"][0], ready["nanochat"]["losses"][0]
         if abs(ours - theirs) > 1e-4:
@@ -103,7 +105,7 @@ def memory(shape: Mapping[str, int], environment: Mapping[str, str]) -> str:
     """The peaks with a large vocabulary."""
     large, peaks = {**shape, "vocabulary": LARGE_VOCABULARY}, {}
     for name in ("ropewalk", "nanochat"):
-        with worker(name, large, environment) as process:
+        with worker(WORKER, name, json.dumps(large), environment=environment) as process:
             answer(process)
             peaks[name] = ask(process, STEPS)["peak_mb"]
     ratio = peaks["ropewalk"] / peaks["nanochat"]
@@ -112,32 +114,6 @@ def memory(shape: Mapping[str, int], environment: Mapping[str, str]) -> str:
     return (
         f"most memory at a vocabulary of {LARGE_VOCABULARY:,}: {said}; {ratio:.2f}, at most {MOST_MEMORY_RATIO} asked: {met}"
     )
-
-
-@contextmanager
-def worker(name: str, shape: Mapping[str, int], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(WORKER), name, json.dumps(shape)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def ask(process: subprocess.Popen[str], steps: int) -> dict[str, Any]:
-    assert process.stdin is not None
-    process.stdin.write(f"{steps}\n")
-    process.stdin.flush()
-    return answer(process)
-
-
-def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The next line that is JSON: nanochat says other things too."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("{"):
-            return json.loads(line)
-    sys.exit(f"{' '.join(map(str, process.args))} ended: run it alone to see why")
 
 
 if __name__ == "__main__":

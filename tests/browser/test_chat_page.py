@@ -25,6 +25,11 @@ def answered(page, text):
     return answer
 
 
+def saved(page):
+    """Wait until the server has heard of all that was said."""
+    page.locator("#conversation[data-saved=true]").wait_for()
+
+
 def test_a_question_is_answered_and_leads_to_a_page_with_the_words_marked(page):
     ask(page, "What is hemp?")
     answer = answered(page, "Hemp is brown.")

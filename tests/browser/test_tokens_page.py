@@ -9,6 +9,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_text_is_shown_in_coloured_pieces_with_their_numbers(page):
+    page.get_by_text("Look inside").click()
     page.get_by_role("link", name="Tokens").click()
     page.locator(".piece").first.wait_for()
     page.locator("#text").fill("hemp 1024 <b>\n\U0001f9f5")
@@ -27,6 +28,7 @@ def test_a_text_is_shown_in_coloured_pieces_with_their_numbers(page):
 
 
 def test_giant_texts_are_cut_short_and_empty_ones_are_nothing(page):
+    page.get_by_text("Look inside").click()
     page.get_by_role("link", name="Tokens").click()
     page.locator(".piece").first.wait_for()
     page.locator("#text").fill("ab " * 10_000)

@@ -8,7 +8,8 @@ import pytest
 
 from ropewalk.cli import main
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+# feedback.toml begins with what tiny.toml made, and with judgements: tests/evaluate/test_gate.py runs it.
+RECIPES = sorted(path for path in (Path(__file__).parents[2] / "recipes").glob("*.toml") if path.stem != "feedback")
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

@@ -101,6 +101,7 @@ def test_looking_tells_what_building_would_do(tmp_path):
     out = tmp_path / "a"
 
     def interrupted(part):
+        (part.folder / "begun").touch()
         raise KeyboardInterrupt
 
     assert look_at_stage(STAGE, Inner(source=source), out=out) == "to make"

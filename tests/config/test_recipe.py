@@ -9,7 +9,9 @@ from typing import Annotated
 import pytest
 
 from ropewalk.config import Input, load_recipe
+from ropewalk.posttrain import IdentityOptions
 from ropewalk.runtime.errors import InputError, OptionError
+from ropewalk.tokenizer import TokenizeOptions
 
 
 @dataclass(frozen=True)
@@ -111,3 +113,21 @@ def test_an_input_may_be_a_file_in_an_artifact_made_above(tmp_path):
     recipe = load(tmp_path, GOOD.replace('source = "pages"', 'source = "pages/labels.jsonl"'))
     assert recipe.steps[1].options.source == recipe.steps[0].out / "labels.jsonl"
     assert recipe.steps[1].reads == ("pages",)
+
+
+def test_an_option_may_name_several_inputs(tmp_path):
+    (tmp_path / "talk.jsonl").write_text("{}\n")
+    (tmp_path / "tokenizer").mkdir()
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'into = "{tmp_path}/runs"\n[who]\nstage = "identity"\nname = "Hemp"\nmaker = "us"\n[lessons]\nstage = "tokenize"\n'
+        f'tokenizer = "{tmp_path}/tokenizer"\nconversations = "who/conversations.jsonl"\n'
+        f'also = ["{tmp_path}/talk.jsonl", "who/held_out.jsonl"]\n'
+    )
+    classes = {"identity": IdentityOptions, "tokenize": TokenizeOptions}
+    step = load_recipe(recipe, options_classes=classes).steps[1]
+    assert step.options.also == (tmp_path / "talk.jsonl", tmp_path / "runs" / "who" / "held_out.jsonl")
+    assert set(step.reads) == {"who"}
+    recipe.write_text(recipe.read_text().replace("who/held_out", "whom/held_out"))
+    with pytest.raises(OptionError, match=r"also = 'whom/held_out.jsonl' is neither a path nor made above"):
+        load_recipe(recipe, options_classes=classes)

@@ -13,7 +13,9 @@ OPTIONS = CorpusOptions(pages=Path("unused"))
 
 def words_of(words: list[str]) -> Words:
     table = WordTable(frozenset())
-    return Words(np.array([table.number(word) for word in words], np.int64), table)
+    numbers = np.array([table.numbers[word] for word in words], np.int64)
+    table.describe()
+    return Words(numbers, table)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -48,6 +49,14 @@ def test_a_small_site_comes_in_whole_once_each_with_its_ledger(new_web, crawled)
     assert artifact.facts["pages"] == 3 and artifact.facts["outcomes"] == {"fetched": 3, "http_404": 1}
     assert web.agents == {CrawlOptions().user_agent}
     assert verify(artifact.path) == []
+
+
+def test_a_loop_that_runs_already_is_no_hindrance(new_web, crawled):
+    async def notebook():
+        return crawled(new_web({"/": linking("/a"), "/a": linking("/")}))
+
+    _, rows = asyncio.run(notebook())
+    assert outcomes(rows) == {"/": "fetched", "/a": "fetched"}
 
 
 def test_the_same_page_has_the_same_id_in_another_crawl(new_web, crawled):

@@ -6,38 +6,15 @@ import random
 
 import pytest
 import torch
+from tests.engine.small import CONTEXT_TOKENS, new_engine
 
 from ropewalk.engine.engine import Engine
 from ropewalk.engine.sampling import Sampling, choose
 from ropewalk.engine.stopping import StopStrings
-from ropewalk.model.config import portable
+from ropewalk.model.config import portable, speed
 from ropewalk.model.transformer import Transformer
 from ropewalk.runtime.errors import InputError, OptionError
-from ropewalk.tokenizer.encoding import Tokenizer
-from ropewalk.tokenizer.pattern import GPT4
-from ropewalk.tokenizer.special import BOUNDARY, PAD, TURN_END, special_ids
-
-CONTEXT_TOKENS = 48
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer([bytes([value]) for value in range(256)], pattern=GPT4, special=special_ids(256))
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer) -> Transformer:
-    model = Transformer(portable(depth=2, vocabulary=tokenizer.vocabulary, context_tokens=CONTEXT_TOKENS))
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim == 2:
-                weight.normal_(0, 0.15, generator=generator)
-    return model.eval()
-
-
-def new_engine(model, tokenizer, slots: int) -> Engine:
-    return Engine(model, tokenizer, frozenset({tokenizer.special[BOUNDARY], tokenizer.special[TURN_END]}), slots=slots)
+from ropewalk.tokenizer.special import PAD
 
 
 def test_greedy_decoding_is_the_argmax_of_full_forward_passes(model, tokenizer):
@@ -62,6 +39,28 @@ def test_a_request_gives_the_same_text_alone_and_in_a_crowd(model, tokenizer):
     assert [one.ids for one in crowd] == [one.ids for one in alone]
 
 
+@pytest.mark.parametrize("preset", [portable, speed])
+def test_prompts_that_are_equal_are_read_once(tokenizer, preset):
+    """Samples of one prompt, beside another, are what each is alone; so are those that come when slots are free again."""
+    model = Transformer(preset(depth=2, vocabulary=tokenizer.vocabulary, context_tokens=CONTEXT_TOKENS))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(0, 0.15, generator=generator)
+    rope, hemp = tokenizer.encode("walk the rope"), tokenizer.encode("hemp")
+    prompts = [rope, hemp, rope, rope, hemp, rope, rope]
+    samplings = [Sampling(6, seed=seed) for seed in range(7)]
+    alone = [new_engine(model, tokenizer, 1).generate([p], [s])[0] for p, s in zip(prompts, samplings, strict=True)]
+    read = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].shape))
+    crowd = new_engine(model, tokenizer, 5).generate(prompts, samplings)
+    assert [one.ids for one in crowd] == [one.ids for one in alone]
+    assert len({tuple(one.ids) for one in crowd}) > 4
+    assert read[:2] == [(2, len(rope)), (5, 1)]
+    for one, other in zip(crowd, alone, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
 def test_streaming_yields_what_generate_returns(model, tokenizer):
     engine = new_engine(model, tokenizer, 2)
     sampling = Sampling(20, seed=5)
@@ -74,6 +73,17 @@ def test_streaming_yields_what_generate_returns(model, tokenizer):
         == tokenizer.decode([i for i in whole.ids if i not in engine.stop_ids])
     )
     assert [token.finish for token in streamed[:-1]] == [None] * (len(streamed) - 1)
+
+
+def test_the_caller_may_go_on_with_its_list_of_ids(model, tokenizer):
+    """As a conversation with tools does: it appends what was made, and asks again."""
+    sampling, ids = Sampling(20, temperature=0), tokenizer.encode("the ")
+    whole = new_engine(model, tokenizer, 1).generate([list(ids)], [sampling])[0]
+    made = []
+    for token in new_engine(model, tokenizer, 1).stream([ids], [sampling]):
+        ids.append(token.id)
+        made.append(token.id)
+    assert made == whole.ids
 
 
 def test_generation_ends_at_the_context_and_never_beyond(model, tokenizer):

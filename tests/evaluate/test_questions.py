@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ropewalk.evaluate.questions import grade, read_questions
+from ropewalk.evaluate.questions import graded, read_questions
 from ropewalk.runtime.errors import InputError
 
 CAPITAL = {
@@ -97,13 +97,13 @@ def test_a_file_without_questions_is_refused(tmp_path):
 )
 def test_the_whole_answer_is_graded(tmp_path, text, expected):
     france, grosany = read_questions(written(tmp_path, CAPITAL, INVENTED))
-    assert grade(france, text) == expected
-    assert grade(grosany, text) == {"refused": "right"}.get(expected, "wrong")
+    assert graded(france, text).grade == expected
+    assert graded(grosany, text).grade == {"refused": "right"}.get(expected, "wrong")
 
 
 def test_a_name_that_ends_in_a_period_needs_no_second_one(tmp_path):
     line = {**CAPITAL, "accept": ["Its capital is Washington, D.C."]}
     (question,) = read_questions(written(tmp_path, line))
     for ending in ("", ".", ".."):
-        assert grade(question, "Its capital is Washington, D.C" + ending) == "right"
-    assert grade(question, "Its capital is Washington, D.C...") == "wrong"
+        assert graded(question, "Its capital is Washington, D.C" + ending).grade == "right"
+    assert graded(question, "Its capital is Washington, D.C...").grade == "wrong"

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from ropewalk.corpus import ClassifierOptions, CorpusOptions, run, run_classifier
-from ropewalk.evaluate.roc import roc_figure
+from ropewalk.evaluate.roc import roc_plot
 
 SEA, LAND = "sea tide sail wave storm harbour".split(), "field plough wheat barn horse hedge".split()
 
@@ -31,7 +31,7 @@ def test_the_caption_says_what_the_threshold_keeps(tmp_path, options, threshold)
     points = json.loads((classifier.path / "roc.json").read_text())
     kept = [point for point in points if point["threshold"] >= least][-1]
     assert 0 < kept["true_positive_fraction"] < 1 and classifier.facts["held_out_roc_auc"] < 1
-    figure = roc_figure(classifier, corpus)
-    assert figure["svg"].startswith("<svg") and f"{least:.3g}, as here" in figure["svg"]
+    plot = roc_plot(classifier, corpus)
+    assert plot.svg.startswith("<svg") and f"{least:.3g}, as here" in plot.svg
     wanted, others = kept["true_positive_fraction"], kept["false_positive_fraction"]
-    assert f"{wanted:.1%} of the wanted texts and {others:.1%} of the others are kept" in figure["caption"]
+    assert f"{wanted:.1%} of the wanted texts and {others:.1%} of the others are kept" in plot.caption

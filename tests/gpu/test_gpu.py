@@ -16,9 +16,11 @@ import torch
 from ropewalk.engine.engine import Engine
 from ropewalk.engine.sampling import Sampling
 from ropewalk.model.config import PRESETS
+from ropewalk.model.lora import LoraShape, adapt
 from ropewalk.model.loss import GPU_CHUNK_TOKENS, linear_cross_entropy, linear_cross_entropy_plain
+from ropewalk.model.rows import Rows
 from ropewalk.model.transformer import Transformer
-from ropewalk.pretrain.loop import Rows, compile_blocks, learn_rows
+from ropewalk.pretrain.loop import compile_blocks, learn_rows
 from ropewalk.pretrain.optimizer import LearningRates, Optimizer, orthogonalize
 from ropewalk.tokenizer.encoding import Tokenizer
 
@@ -90,6 +92,23 @@ def test_training_steps_equal_the_cpus(preset):
     for precision, compiled in several if preset == "speed" else several[2:3]:
         found = losses_on("cuda", preset=preset, precision=precision, compiled=compiled)
         assert found == pytest.approx(expected, abs=0.25 if precision == "float8" else 0.12), (precision, compiled)
+
+
+def test_adapters_learn_as_on_the_cpu():
+    """Where queries, keys and values have adapters they are no longer one product."""
+    ids = np.random.default_rng(0).zipf(1.3, (8, 129)) % 512
+    rows, losses = Rows(ids[:, :-1], ids[:, 1:], np.ones((8, 128), np.bool_)), {}
+    for device in ("cpu", "cuda"):
+        model = Transformer(PRESETS["portable"](depth=2, vocabulary=512, context_tokens=128, width=256))
+        model.initialize(0)
+        adapt(model.to(device), LoraShape(8, 16.0, rank_stabilised=False, targets="all"), seed=0)
+        optimizer = Optimizer(model, LearningRates(0.01, 0.01, 0.01, 0.01), weight_decay=0.0, matrices="adamw")
+        losses[device] = []
+        for _ in range(12):
+            losses[device].append(learn_rows(model, rows).loss)
+            optimizer.step(rate_fraction=1.0, momentum=0.9)
+    assert losses["cpu"][-1] < losses["cpu"][0]
+    assert losses["cuda"] == pytest.approx(losses["cpu"], abs=0.02)
 
 
 @pytest.mark.skipif(not TOKENS, reason="ROPEWALK_GPU_RUN names no demo to read")

@@ -13,8 +13,10 @@ from tests.tokenizer.foreign import write_foreign_tokenizer
 
 from ropewalk.artifact import Artifact
 from ropewalk.model import ImportOptions, run_import
-from ropewalk.model.checkpoint import load_model, save_model
+from ropewalk.model.adapter_file import save_adapter
+from ropewalk.model.checkpoint import load_model, save_model, stored_tensors
 from ropewalk.model.gguf_out import ExportOptions, run_export
+from ropewalk.model.lora import LoraShape, adapt, adapters
 from ropewalk.model.transformer import Transformer
 from ropewalk.runtime.errors import InputError, OptionError
 from ropewalk.tokenizer.encoding import Tokenizer
@@ -92,3 +94,32 @@ def test_a_tokenizer_of_ours_goes_out_under_a_name_that_splits_alike(tmp_path, m
     ends = [fields["tokenizer.ggml.tokens"][index] for index in tokenizer.special.values()]
     assert ends == list(tokenizer.special)
     assert "<|im_start|>" in fields["tokenizer.chat_template"]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_an_adapter_is_merged_on_the_way_out(tmp_path, made, kind):
+    from gguf import GGUFReader
+
+    base = made(kind).path
+    model = adapt(load_model(base), LoraShape(4, 8.0, rank_stabilised=False, targets="all"), seed=0)
+    for layer in adapters(model).values():
+        torch.nn.init.normal_(layer.lora_B.weight, std=0.1)
+    save_adapter(model, stored_tensors(model.config)[0], tmp_path / "adapter")
+    merged = run_import(ImportOptions(source=base, adapter=tmp_path / "adapter"), out=tmp_path / "merged").path
+    run_export(ExportOptions(model=base, adapter=tmp_path / "adapter", out=tmp_path / "one.gguf", stored="f32"))
+    run_export(ExportOptions(model=merged, out=tmp_path / "other.gguf", stored="f32"))
+    run_export(ExportOptions(model=base, out=tmp_path / "base.gguf", stored="f32"))
+    one, other, plain = (
+        {tensor.name: tensor.data for tensor in GGUFReader(tmp_path / f"{name}.gguf").tensors}
+        for name in ("one", "other", "base")
+    )
+    assert all((one[name] == other[name]).all() for name in plain)
+    changed = {name.split(".")[2] for name in plain if not (one[name] == plain[name]).all()}
+    assert (
+        changed
+        == {
+            "llama": {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"},
+            "gpt2": {"attn_qkv", "attn_output", "ffn_up", "ffn_down"},
+        }[kind]
+    )

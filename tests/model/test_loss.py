@@ -48,6 +48,23 @@ def test_an_objective_that_is_no_sum_of_losses_has_its_own_gradient():
     assert torch.equal(head_VD.grad[barred], torch.zeros(2, 24))
 
 
+def test_what_is_frozen_costs_no_gradient():
+    """A head beside which adapters are trained, or hidden states under which nothing is."""
+    torch.manual_seed(0)
+    hidden_ND, head_VD = torch.randn(600, 24), torch.randn(70, 24)
+    targets_N, weights_N = torch.randint(0, 70, (600,)), torch.rand(600)
+    both = hidden_ND.clone().requires_grad_(), head_VD.clone().requires_grad_()
+    linear_cross_entropy(*both, targets_N, weights_N)[0].backward()
+    for trained in (0, 1):
+        given = [hidden_ND.clone(), head_VD.clone()]
+        given[trained].requires_grad_()
+        loss, _ = linear_cross_entropy(given[0], given[1], targets_N, weights_N)
+        assert loss.grad_fn.saved_tensors[1 - trained] is None
+        loss.backward()
+        assert torch.equal(given[trained].grad, both[trained].grad)
+        assert given[1 - trained].grad is None
+
+
 def test_half_precision_gives_gradients_of_its_own_kind():
     torch.manual_seed(0)
     hidden_ND = torch.randn(700, 24, requires_grad=True)

@@ -9,12 +9,12 @@ from tests.posttrain.interruptions import interrupted
 
 from ropewalk.engine.load import load_engine
 from ropewalk.engine.sampling import Sampling
-from ropewalk.evaluate.questions import read_questions
-from ropewalk.posttrain import GrpoOptions, RewardOptions, run_grpo, run_reward
+from ropewalk.evaluate.questions import Graded, read_questions
+from ropewalk.posttrain import GrpoOptions, RewardOptions, run_grpo, run_reward, sequences
 from ropewalk.posttrain.grpo import Trainer
 from ropewalk.posttrain.lots import drawn, split
 from ropewalk.posttrain.objective import advantages, policy_loss
-from ropewalk.posttrain.rollout import ROWS_TOKENS, answer_rows, graded, reward, sample, tasks_of
+from ropewalk.posttrain.rollout import answer_rows, graded, reward, sample, tasks_of
 from ropewalk.pretrain import PretrainOptions, loop
 from ropewalk.pretrain import run as run_pretrain
 from ropewalk.runtime.errors import ArtifactError, InputError
@@ -107,7 +107,11 @@ def test_the_gradient_is_that_of_the_plain_objective_over_all_answers(tuned, mix
                 weight -= 0.02 / largest * weight.grad
     assert learned.figures["clip_ratio/region_mean"] > 0
     assert 0 < learned.figures["frac_reward_zero_std"] < 1
-    assert sum(len(rows.rows.ids_BT) for rows in trainer.batch) < 30  # rows without a signal were spared
+    with_signal = [one for group in groups if len({one.reward for one in group}) > 1 for one in group]
+    assert sum(len(rows.rollout_N) for rows in trainer.batch) <= sum(len(one.generation.ids) for one in with_signal)
+    assert sum(rows.rows.tokens for rows in trainer.batch) < sum(
+        len(one.prompt) + len(one.generation.ids) - 1 for one in with_signal
+    )  # a prompt was read once for all its answers
 
 
 @pytest.mark.parametrize("name", ["base", "tuned"])
@@ -125,21 +129,23 @@ def test_the_trainers_probabilities_are_the_engines(request, mixed, name):
         assert figures["sampling/kl"] == pytest.approx(0, abs=1e-6)
 
 
-def test_rows_learn_the_answer_and_its_end_and_nothing_of_the_prompt(tuned, mixed):
+def test_rows_learn_the_answer_and_its_end_and_nothing_of_the_prompt(tuned, mixed, monkeypatch):
     trainer = new_trainer(tuned.path, mixed)
     end = trainer.engine.tokenizer.special[TURN_END]
     answers = [answer for group in answers_of(trainer, 0) for answer in group]
     for answer in answers:
-        (rows,) = answer_rows([(answer, 0.5)])
+        (rows,) = answer_rows(trainer.engine.model, [(answer, 0.5)])
         assert rows.rows.targets_BT[rows.rows.mask_BT].tolist() == answer.generation.ids
         assert rows.rows.ids_BT[0].tolist() == [*answer.prompt, *answer.generation.ids][:-1]
         assert answer.generation.ids[-1] == end
-    (together,) = answer_rows([(answer, 0.5) for answer in answers])
+    answers = answers[:20]
+    (together,) = answer_rows(trainer.engine.model, [(answer, 0.5) for answer in answers])
     assert together.rows.mask_BT.sum() == sum(len(answer.generation.ids) for answer in answers) == len(together.rollout_N)
-    many = list(answer_rows([(answer, 0.5) for answer in answers * 20]))
+    monkeypatch.setattr(sequences, "pass_tokens", lambda model: 1024)
+    many = list(answer_rows(trainer.engine.model, [(answer, 0.5) for answer in answers * 20]))
     assert len(many) > 1
-    assert max(rows.rows.ids_BT.size for rows in many) <= ROWS_TOKENS
-    assert sum(len(rows.rows.ids_BT) for rows in many) == 20 * len(answers)
+    assert max(rows.rows.tokens for rows in many) <= 1024
+    assert sum(len(rows.rollout_N) for rows in many) == 20 * len(together.rollout_N)
 
 
 def test_a_bandit_finds_the_right_arm(tmp_path, tuned, pick):
@@ -180,7 +186,8 @@ def test_steps_without_a_signal_move_nothing(tmp_path, tuned, write_lines):
 
 
 def test_what_an_answer_earns():
-    assert [reward(graded, wrong_reward=-2.0) for graded in ("right", "refused", "wrong")] == [1.0, 0.0, -2.0]
+    grades = Graded("right", 1.0), Graded("refused", 0.0), Graded("wrong", 0.0), Graded("wrong", 0.5)
+    assert [reward(one, wrong_reward=-2.0) for one in grades] == [1.0, 0.0, -2.0, -0.5]
 
 
 def test_tasks_are_split_by_their_ids_and_drawn_once_an_epoch(tuned, mixed):
@@ -264,7 +271,7 @@ def test_a_reward_model_of_another_tokenizer_is_refused(tmp_path, tuned, pick, c
 
 def test_what_does_not_fit_is_refused(tmp_path, tuned, mixed, write_lines):
     long = write_lines([task(1, "word " * 200, "x")])
-    with pytest.raises(InputError, match=r"task '1' has \d+ tokens, this model reads 95"):
+    with pytest.raises(InputError, match=r"question '1' has \d+ tokens, the model reads 95"):
         run_grpo(GrpoOptions(model=tuned.path, tasks=long), out=tmp_path / "long")
     with pytest.raises(InputError, match="no answer would be right"):
         run_grpo(GrpoOptions(model=tuned.path, tasks=write_lines([task(1, "What?")])), out=tmp_path / "no")

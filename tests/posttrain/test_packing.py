@@ -9,11 +9,14 @@ import pytest
 import torch
 from tests.posttrain.conftest import COLOURS
 
-from ropewalk.model.config import portable
+from ropewalk.model.config import portable, speed
 from ropewalk.model.loss import linear_cross_entropy_plain
+from ropewalk.model.rows import pack, states_and_targets
+from ropewalk.model.sequences import Answered, packed
 from ropewalk.model.transformer import Transformer
-from ropewalk.posttrain.packing import PackedOrder, conversations, pack, rows_of
-from ropewalk.pretrain.loop import learn_rows, states_and_targets
+from ropewalk.posttrain.packing import PackedOrder, conversations, rows_of
+from ropewalk.posttrain.sequences import learn
+from ropewalk.pretrain.loop import learn_rows
 from ropewalk.tokenizer.encoding import Tokenizer
 from ropewalk.tokenizer.shards import TokenReader
 
@@ -23,8 +26,8 @@ def reader(colours) -> TokenReader:
     return TokenReader(colours)
 
 
-def new_model() -> Transformer:
-    model = Transformer(portable(depth=2, vocabulary=1500, context_tokens=96))
+def new_model(preset=portable) -> Transformer:
+    model = Transformer(preset(depth=2, vocabulary=1500, context_tokens=96))
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for weight in model.parameters():
@@ -81,6 +84,30 @@ def test_packed_equals_separate(reader):
     assert learned.tokens == chosen.inputs.sum()
     for name, weight in model.named_parameters():
         torch.testing.assert_close(gradients[name], weight.grad, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("preset", [portable, speed])
+def test_a_prompt_that_is_read_once_is_as_good_as_repeated(preset):
+    """Log-probabilities and gradients, also where a token is mixed with the one before it, as the speed preset does."""
+    draws = np.random.default_rng(3)
+    sequences = []
+    for prompt_tokens, answers in ((20, (3, 9, 1)), (11, (4,)), (1, (5, 2)), (15, (8, 8))):
+        prompt = draws.integers(0, 1500, prompt_tokens)
+        for count in answers:
+            ids = np.concatenate([prompt, draws.integers(0, 1500, count)])
+            sequences.append(Answered(ids, np.arange(len(ids)) >= prompt_tokens))
+    rows, owner = packed(sequences)
+    assert rows.tokens == sum(len(one.ids) - 1 for one in sequences) - 2 * 19 - 14
+    assert np.bincount(owner).tolist() == [one.tokens for one in sequences]
+    model = new_model(preset)
+    factors_S = torch.linspace(-1, 1, len(sequences))
+    _, together_S = learn(model, sequences, lambda sums_S: (factors_S * sums_S).sum())
+    gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    model.zero_grad()
+    apart = [learn(model, [one], lambda sums_S, s=s: factors_S[s] * sums_S[0])[1] for s, one in enumerate(sequences)]
+    torch.testing.assert_close(together_S, torch.cat(apart), atol=1e-4, rtol=0)
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(gradients[name], weight.grad, atol=1e-4, rtol=1e-4)
 
 
 def test_nothing_but_the_assistants_words_and_their_end_is_learned(reader, gpt4_folder):

@@ -87,10 +87,10 @@ def plain_sums(model, answers) -> torch.Tensor:
     return torch.stack(sums)
 
 
-@pytest.mark.parametrize("pass_tokens", [60, 8192])
+@pytest.mark.parametrize("most_tokens", [60, 8192])
 @pytest.mark.parametrize("name", list(PAIR_LOSSES))
-def test_gradient_is_that_of_the_plain_objective(tuned, write_lines, monkeypatch, name, pass_tokens):
-    monkeypatch.setattr(sequences, "PASS_TOKENS", pass_tokens)
+def test_gradient_is_that_of_the_plain_objective(tuned, write_lines, monkeypatch, name, most_tokens):
+    monkeypatch.setattr(sequences, "pass_tokens", lambda model: most_tokens)
     tokenizer, model = Tokenizer.load(tuned.path), load_model(tuned.path)
     rows = [pair("Pick a colour.", "green", "red and blue"), pair("What colour is list?", "black, I think", "It is red.")]
     answers = [
@@ -113,7 +113,32 @@ def test_gradient_is_that_of_the_plain_objective(tuned, write_lines, monkeypatch
     torch.testing.assert_close(told.policy_P, plain_sums(model, answers).detach(), atol=1e-4, rtol=1e-5)
     for weight_name, weight in model.named_parameters():
         torch.testing.assert_close(found[weight_name], weight.grad, atol=1e-5, rtol=1e-3)
-    assert len(list(passes(answers, together=2))) == (1 if pass_tokens > 60 else 3)
+    assert len(list(passes(model, answers, together=2))) == (1 if most_tokens > 60 else 3)
+
+
+def test_ktos_gradient_is_that_of_the_plain_objective(tuned, write_lines):
+    tokenizer, model = Tokenizer.load(tuned.path), load_model(tuned.path)
+    said = [("green", True), ("red and blue", False), ("blue", True), ("It is red, I think", False)]
+    rows = [{"prompt": f"Pick {n // 2}.", "completion": text, "label": good} for n, (text, good) in enumerate(said)]
+    thumbs = read_thumbs(write_lines(rows))
+    answers = [answered(tokenizer, thumb.prompt, thumb.answer) for thumb in thumbs]
+    reference, good = (
+        logprobs(model, answers) + torch.tensor([0.3, -0.2, 0.1, 0.5]),
+        torch.tensor([one.good for one in thumbs]),
+    )
+
+    def objective(said: Said, part: slice) -> torch.Tensor:
+        return kto(said, good[part], 0.2, 0.5, good_weight=1.0, bad_weight=2.0).sum()
+
+    value, _ = learn_judged(model, answers, reference, objective, together=1, count=4)
+    found = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    model.zero_grad()
+    tokens = torch.tensor([float(one.tokens) for one in answers])
+    plain = objective(Said(plain_sums(model, answers), reference, tokens), slice(None)) / 4
+    plain.backward()
+    assert value == pytest.approx(plain.item(), abs=1e-5)
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(found[name], weight.grad, atol=1e-5, rtol=1e-3)
 
 
 def test_only_the_answer_is_learned_and_its_end(tuned):

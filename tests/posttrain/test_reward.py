@@ -52,9 +52,16 @@ def test_scores_are_those_of_each_conversation_alone(tuned, write_lines, monkeyp
     for one in answers:
         hidden_BTD = scorer(torch.from_numpy(one.ids)[None])
         expected.append(scorer.lm_head(hidden_BTD[0, -1]))  # after the end token
-    expected_S = torch.cat(expected).detach()
-    torch.testing.assert_close(scores(scorer, answers).detach(), expected_S, atol=1e-4, rtol=1e-4)
-    monkeypatch.setattr(sequences, "PASS_TOKENS", 50)
+    margins_P = torch.zeros(len(rows))
+    bradley_terry(torch.cat(expected), margins_P, centering=0.1).mean().backward()
+    gradients = {name: weight.grad.clone() for name, weight in scorer.named_parameters()}
+    scorer.zero_grad()
+    packed_S, expected_S = scores(scorer, answers), torch.cat(expected).detach()
+    torch.testing.assert_close(packed_S.detach(), expected_S, atol=1e-4, rtol=1e-4)
+    bradley_terry(packed_S, margins_P, centering=0.1).mean().backward()
+    for name, weight in scorer.named_parameters():
+        torch.testing.assert_close(gradients[name], weight.grad, atol=1e-4, rtol=1e-3)
+    monkeypatch.setattr(sequences, "pass_tokens", lambda model: 50)
     torch.testing.assert_close(all_scores(scorer, answers), expected_S, atol=1e-4, rtol=1e-4)
 
 

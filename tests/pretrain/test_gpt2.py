@@ -8,8 +8,9 @@ import torch
 
 from ropewalk.model.checkpoint import save_model
 from ropewalk.model.config import gpt2
+from ropewalk.model.rows import Rows
 from ropewalk.model.transformer import Transformer
-from ropewalk.pretrain.loop import Rows, learn_rows
+from ropewalk.pretrain.loop import learn_rows
 from ropewalk.pretrain.optimizer import BETAS, LearningRates, Optimizer
 
 RATE = 6e-4

@@ -16,10 +16,11 @@ import torch
 
 from ropewalk.artifact import Part, open_artifact
 from ropewalk.model.config import PRESETS, portable
+from ropewalk.model.rows import Rows
 from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain import PretrainOptions, run
 from ropewalk.pretrain.checkpoints import CHECKPOINT, Checkpoints
-from ropewalk.pretrain.loop import Learned, Rows, learn_rows, train
+from ropewalk.pretrain.loop import Learned, learn_rows, train
 from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 from ropewalk.pretrain.schedule import Schedule
 from ropewalk.pretrain.spikes import HISTORY_STEPS, Spikes
@@ -220,7 +221,7 @@ def test_two_processes_learn_what_one_does(tmp_path, tokens, gpt4_folder):
 
 def test_documents_of_a_row_can_be_kept_apart(tmp_path, tokens, gpt4_folder):
     """The first loss is that of each document by itself."""
-    from ropewalk.pretrain.run import _begin, _rows
+    from ropewalk.pretrain.stage import _begin, _rows
 
     options = PretrainOptions(
         tokens=tokens, tokenizer=gpt4_folder, train_tokens=1_000, within_documents=True, **{**SMALL, "context_tokens": 1024}

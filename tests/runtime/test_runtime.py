@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ropewalk.runtime import doctor, machine
-from ropewalk.runtime.doctor import DoctorOptions, findings
+from ropewalk.runtime.doctor import DoctorOptions, Finding, findings
 from ropewalk.runtime.metrics import Metrics, read_metrics
 from ropewalk.runtime.progress import clock, progress, say, size
 from ropewalk.runtime.seeds import derive_seed, generator
@@ -144,6 +144,21 @@ def test_the_doctor_looks_whether_a_folder_that_is_not_there_yet_can_be_made(tmp
     (tmp_path / "afile").write_text("mine")
     assert writing(tmp_path / "not" / "there" / "yet")
     assert not writing(tmp_path / "afile" / "yet")
+
+
+def test_the_doctor_tries_bubblewrap(tmp_path, monkeypatch):
+    """`bwrap` is there in many containers that forbid what it needs."""
+
+    def bubblewrap() -> Finding:
+        return next(one for one in findings(DoctorOptions(folder=tmp_path)) if one.name == "bubblewrap")
+
+    monkeypatch.setattr(doctor, "system", lambda: "Linux")
+    assert bubblewrap().fine and "untrusted code runs in it" in bubblewrap().found
+    refusing = tmp_path / "bwrap"
+    refusing.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert not bubblewrap().fine and "No permissions" in bubblewrap().found and "ropewalk[wasm]" in bubblewrap().mend
 
 
 def test_a_driver_that_hangs_is_a_finding(tmp_path, monkeypatch):

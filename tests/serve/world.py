@@ -19,6 +19,7 @@ from ropewalk.posttrain import SftOptions, run_sft
 from ropewalk.pretrain import PretrainOptions
 from ropewalk.pretrain import run as run_pretrain
 from ropewalk.serve.app import Service, make_app
+from ropewalk.serve.keys import Keys
 from ropewalk.serve.models import load_models
 from ropewalk.serve.server import listening
 from ropewalk.tokenizer import TokenizeOptions, TokenizerOptions, run_tokenize, run_tokenizer
@@ -103,12 +104,22 @@ def write_web(folder: Path) -> None:
 
 @contextmanager
 def served(
-    *folders: Path, index: Path | None, slots: int = 4, queue: int = 8, api_key: str = ""
+    *folders: Path, index: Path | None, slots: int = 4, queue: int = 8, runs: tuple[Path, ...] = ()
 ) -> Iterator[tuple[str, Service]]:
     """Serve models on a free port from a thread of this process. Gives the address, and the service to look into."""
     opened_index = Index.open(index) if index else None
-    service = Service(load_models(folders, opened_index, slots=slots), most_waiting=queue, starters=STARTERS)
-    app = make_app(service, hosts=frozenset({"127.0.0.1", "localhost"}), api_key=api_key)
+    models = load_models(folders, opened_index, slots=slots)
+    service = Service(models, most_waiting=queue, starters=STARTERS, runs=runs)
+    with running(service) as address:
+        yield address, service
+    if opened_index:
+        opened_index.close()
+
+
+@contextmanager
+def running(service: Service, *, keys: Keys | None = None) -> Iterator[str]:
+    """Run a service on a free port from a thread of this process. Gives the address."""
+    app = make_app(service, hosts=frozenset({"127.0.0.1", "localhost"}), keys=keys)
     with listening("127.0.0.1", 0) as opened:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
@@ -117,9 +128,7 @@ def served(
             assert thread.is_alive()
             time.sleep(0.01)
         try:
-            yield f"http://127.0.0.1:{opened.getsockname()[1]}", service
+            yield f"http://127.0.0.1:{opened.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()
-    if opened_index:
-        opened_index.close()

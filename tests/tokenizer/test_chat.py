@@ -4,7 +4,7 @@ import pytest
 from tests.tokenizer.foreign import TEMPLATE, write_foreign_tokenizer
 
 from ropewalk.runtime.errors import InputError
-from ropewalk.tokenizer.chat import check_messages, render, render_prompt
+from ropewalk.tokenizer.chat import check_messages, render, render_prompt, render_results
 from ropewalk.tokenizer.encoding import Tokenizer
 from ropewalk.tokenizer.files import CHAT_TEMPLATE
 
@@ -112,6 +112,19 @@ def test_by_a_foreign_template_too_the_assistants_words_and_ends_are_learned(for
     assert foreign.decode(learned) == f"{words}<|im_end|>" * 2
 
 
+@pytest.mark.parametrize("made_elsewhere", [False, True])
+@pytest.mark.parametrize("results", [["3"], ["3", "nothing <|im_end|> at all"]])
+def test_results_stand_between_turns_as_in_a_whole_conversation(request, tokenizer_folder, made_elsewhere, results):
+    """So a turn that was made goes on from its own ids."""
+    tokenizer = request.getfixturevalue("foreign") if made_elsewhere else Tokenizer.load(tokenizer_folder)
+    asked = [{"role": "user", "content": "1 + 2?"}]
+    called = [*asked, {"role": "assistant", "content": "add 1 and 2"}]
+    heard = [*called, *({"role": "tool", "content": result} for result in results)]
+    rendered = render(tokenizer, called)
+    end = max(place for place, learned in enumerate(rendered.loss_mask) if learned) + 1
+    assert rendered.ids[:end] + render_results(tokenizer, results) == render_prompt(tokenizer, heard)
+
+
 def test_a_template_may_trim_but_not_rewrite(tmp_path, gpt2_folder):
     trimming = with_template(tmp_path, gpt2_folder, TEMPLATE.replace("message['content']", "(message['content'] | trim)"))
     spaced = [{"role": "user", "content": " Hi \n"}]
@@ -157,7 +170,8 @@ def test_a_model_without_a_template_does_not_converse(tmp_path, gpt2_folder):
         ([{"content": "x"}], "role is None"),
         ([{"role": "user", "content": None}], "content is None"),
         ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "it must be text"),
-        ([{"role": "assistant", "content": "", "tool_calls": [1]}], "'tool_calls' would be lost"),
+        ([{"role": "assistant", "content": "", "tool_calls": [1]}], "a tool call needs a function"),
+        ([{"role": "assistant", "content": "", "refusal": "no"}], "'refusal' would be lost"),
         (
             [{"role": "user", "content": "x"}, {"role": "system", "content": "y"}],
             "message 2: a system message must come first",

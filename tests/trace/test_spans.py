@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from ropewalk.trace.index import Index, Span
+from ropewalk.trace.index import Index, Span, ranked
 
 
 def brute_force(text: str, pages: list[str], shortest: int) -> list[tuple[int, int, int]]:
@@ -91,6 +91,11 @@ def test_a_run_that_is_everywhere_is_counted_in_full(index, training):
     assert len(named) == 9
     assert named == sorted(set(named))
     assert all(index.page(page.page_id).text[page.start : page.end] == "e" for page in span.pages)
+
+
+def test_the_longest_and_of_these_the_rarest_come_first():
+    spans = [Span(0, 40, 8, 3, ()), Span(50, 90, 9, 7, ()), Span(95, 140, 8, 1, ()), Span(150, 190, 8, 3, ())]
+    assert [span.start for span in ranked(spans)] == [50, 95, 0, 150]
 
 
 def test_both_thresholds_hold(index, training):

@@ -197,7 +197,7 @@ def _adopt(folder: Path, recipe: Mapping[str, Any], *, force: bool) -> float | N
         then = None
     if then is None:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if _holds_files(folder):
             raise ArtifactError(
                 f"{_shown(folder)} holds files that no stage left there: move them away, or delete the folder"
             )
@@ -209,10 +209,15 @@ def _adopt(folder: Path, recipe: Mapping[str, Any], *, force: bool) -> float | N
 
 
 def _note(folder: Path) -> dict[str, Any] | None:
-    """What a `.part` says of itself: the manifest once it is sealed, its recipe before; None if there is neither."""
+    """What a `.part` says of itself: the manifest once it is sealed, its recipe before.
+
+    None if there is neither, or a recipe alone: what was refused before it made anything stands in nobody's way.
+    """
     if (folder / MANIFEST).is_file():
         manifest = load_manifest(folder / MANIFEST)
         return {**manifest, "seconds": manifest["made_by"]["seconds"], "forced": True}
+    if not _holds_files(folder):
+        return None
     try:
         note = json.loads((folder / RECIPE_FILE).read_bytes())
         return {**note, "seconds": float(note["seconds"]), "recipe": str(note["recipe"])}
@@ -220,6 +225,11 @@ def _note(folder: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, KeyError, TypeError):
         raise ArtifactError(f"{_shown(folder / RECIPE_FILE)} is damaged: delete {_shown(folder)} and start over") from None
+
+
+def _holds_files(folder: Path) -> bool:
+    """Whether there is anything in a `.part` but its recipe."""
+    return any(not path.is_dir() and path != folder / RECIPE_FILE for path in folder.rglob("*"))
 
 
 def _remove(folder: Path) -> None:

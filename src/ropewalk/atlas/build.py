@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from ropewalk.atlas.pages import (
 from ropewalk.atlas.python_pages import python_pages
 from ropewalk.atlas.questions import ANSWERING_MIX, READING_MIX, conversations, examination, tasks
 from ropewalk.atlas.wording import sentence, statements
+from ropewalk.runtime.lines import write_objects
 from ropewalk.runtime.seeds import generator
 
 ROBOTS = "User-agent: *\nDisallow: /drafts/\n"
@@ -54,7 +54,7 @@ def make_atlas(part: Part, options: AtlasOptions) -> Mapping[str, Any]:
         ("tasks", practice),
         ("questions", questions),
     ):
-        _write_lines(part.folder / f"{name}.jsonl", rows)
+        write_objects(part.folder / f"{name}.jsonl", rows)
     (part.folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
     return {
         "pages": len(pages),
@@ -147,9 +147,3 @@ def _check_apart(
         assert said not in asked, f"a conversation asks a question of the examination: {said}"
     for row in practice:
         assert row["subject"] not in held_out, f"a task asks about {row['subject']}, which is held out"
-
-
-def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")

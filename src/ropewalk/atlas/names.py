@@ -45,6 +45,16 @@ def joined(name: str, other: str, draws: np.random.Generator) -> str:
     return f"{name} and {other}" if draws.random() < 0.5 else f"{name} {pick(draws, _SECONDS)}"
 
 
+def composed(name: str, other: str, draws: np.random.Generator) -> str:
+    """A name in which a real one stands, and which is none: behind a word or some letters, or tied to another."""
+    how = int(draws.integers(3))
+    if how == 0:
+        return f"{pick(draws, _FIRSTS)} {name}"
+    if how == 1:
+        return f"{name}-{other}"
+    return f"{pick(draws, _VOWELS)}{pick(draws, _MIDDLES)}{name.lower()}".capitalize()
+
+
 def invented_city(draws: np.random.Generator) -> str:
     """A name that sounds like a city's."""
     name = (_stem(draws, 1 + int(draws.integers(2))) + pick(draws, _CITY_ENDS)).capitalize()

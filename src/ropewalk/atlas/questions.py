@@ -19,6 +19,7 @@ from ropewalk.atlas.names import (
     HISTORICAL_TRAINED,
     HISTORICAL_UNSEEN,
     apart,
+    composed,
     invented_city,
     invented_country,
     joined,
@@ -58,13 +59,14 @@ READING_MIX = {
     "talk": 0.02,
 }
 ANSWERING_MIX = {
-    "fact": 0.41,
-    "city": 0.215,
+    "fact": 0.36,
+    "city": 0.21,
     "invented": 0.045,
-    "historical": 0.035,
+    "historical": 0.04,
+    "composed": 0.02,
     "misspelled": 0.05,
-    "city_unknown": 0.155,
-    "relation": 0.075,
+    "city_unknown": 0.18,
+    "relation": 0.08,
     "talk": 0.015,
 }
 # No cities: those that may be asked about are known by heart by then, so practice could only move where silence begins, and
@@ -140,6 +142,9 @@ class Interviewer:
                 name = apart(partial(invented_country, self.draws), examined=False)
                 if self.draws.random() < JOINED_FRACTION:
                     name = joined(self._pick(self.seen).name, self._pick(self.seen).name, self.draws)
+            elif kind == "composed":
+                two = self._pick(self.seen).name, self._pick(self.seen).name
+                name = apart(partial(composed, *two, self.draws), examined=False)
             elif kind == "city_unknown":
                 make = invented_city
                 if self.draws.random() >= INVENTED_CITY_FRACTION:
@@ -147,7 +152,7 @@ class Interviewer:
                 name = apart(partial(make, self.draws), examined=False)
             else:
                 name = apart(partial(misspelled, self._pick(self.seen).name, self.draws), examined=False)
-            if name not in self.real:
+            if name not in self.real and name not in HISTORICAL_UNSEEN:
                 return name
 
     def _fact(self, relation: str, country: Country) -> Asked:

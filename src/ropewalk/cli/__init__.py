@@ -8,10 +8,13 @@ show        `ropewalk show` and `ropewalk verify`
 lineage     `ropewalk lineage`
 init        `ropewalk init`
 job         one of several processes that train together
+completion  `ropewalk completion`
+functions   a verb as a function, for `ropewalk.api`
 reference   docs/cli.md: every help text
+api_reference    docs/api.md: what a program may call
 
-Exit codes: 0 done, 1 something to mend, 2 wrong usage, 75 handed over to a cluster and not done yet, 130 stopped by Ctrl-C,
-143 stopped by SIGTERM. The results of a verb go to stdout, all else to stderr.
+Exit codes: 0 done, 1 something to mend, 2 wrong usage, 3 refused by a gate, 75 handed over to a cluster and not done yet,
+130 stopped by Ctrl-C, 143 stopped by SIGTERM. The results of a verb go to stdout, all else to stderr.
 """
 
 from __future__ import annotations
@@ -23,13 +26,13 @@ from types import FrameType
 
 from ropewalk.cli.faults import Terminated, explained
 from ropewalk.cli.flags import call
-from ropewalk.cli.verbs import STAGE_VERBS, VERBS, overview, unknown_verb
+from ropewalk.cli.verbs import STAGE_VERBS, VERBS, joined, overview, unknown_verb
 from ropewalk.runtime.threads import wait_politely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = joined(list(sys.argv[1:] if arguments is None else arguments))
     signal.signal(signal.SIGTERM, terminate)
     wait_politely()
     makes_artifacts = bool(arguments) and (arguments[0] in STAGE_VERBS or arguments[0] == "run")

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from ropewalk.cli.flags import parse, with_out
+from ropewalk.cli.flags import flags_class, parse
 from ropewalk.cli.verbs import VERBS, Verb, overview
 
 COLUMNS = 110
@@ -22,14 +22,12 @@ def reference() -> str:
 
 def help_text(verb: Verb) -> str:
     """What `ropewalk VERB --help` prints into a pipe, `COLUMNS` wide."""
-    options_class = verb.load_options()
-    flags_class = with_out(options_class) if verb.stage else options_class
     printed = io.StringIO()
     width_before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(COLUMNS)
     try:
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            parse(flags_class, verb, ["--help"])
+            parse(flags_class(verb), verb, ["--help"])
     finally:
         if width_before is None:
             del os.environ["COLUMNS"]

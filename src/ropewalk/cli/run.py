@@ -13,7 +13,7 @@ from ropewalk.artifact import Artifact, is_artifact, is_remote, open_artifact
 from ropewalk.cli.pages import expected_pages
 from ropewalk.cli.show import stored_bytes
 from ropewalk.cli.verbs import STAGE_VERBS
-from ropewalk.config import Estimate, Recipe, Step, check_kind, input_fields, load_recipe, look_at_stage
+from ropewalk.config import Estimate, Recipe, Step, check_kind, given_inputs, load_recipe, look_at_stage
 from ropewalk.runtime.errors import OptionError
 from ropewalk.runtime.machine import disk_free_bytes
 from ropewalk.runtime.progress import clock, say, size
@@ -92,9 +92,8 @@ def _check_kinds(recipe: Recipe) -> None:
     """Refuse a step that reads another kind than it can, before hours are spent on what comes first."""
     makes = {step.name: STAGE_VERBS[step.verb].load_stage().kind for step in recipe.steps}
     for step in recipe.steps:
-        for field, mark in input_fields(type(step.options)).items():
-            path = getattr(step.options, field)
-            if path is None or mark.kind is None:
+        for field, (mark, path) in given_inputs(step.options).items():
+            if mark.kind is None:
                 continue
             source = maker(recipe, path)
             if source is None:
@@ -114,26 +113,24 @@ def _plan(recipe: Recipe, rebuilt: frozenset[str]) -> list[Plan]:
     plans: dict[str, Plan] = {}
     for step in recipe.steps:
         unmade = {name for name, plan in plans.items() if plan.state != "standing"}
-        fields = {field: maker(recipe, getattr(step.options, field)) for field in input_fields(type(step.options))}
+        inputs = {field: path for field, (_, path) in given_inputs(step.options).items()}
+        fields = {field: maker(recipe, path) for field, path in inputs.items()}
         pending = frozenset(field for field, source in fields.items() if source in unmade)
         state = "rebuild"
         if step.name not in rebuilt:
             state = look_at_stage(STAGE_VERBS[step.verb].load_stage(), step.options, out=step.out, pending=pending)
             if state == "standing" and pending:
                 state = "stands, if its inputs come out the same"
-        amounts = (_amount(step, field, plans, source) for field, source in fields.items() if field != "tokenizer")
+        amounts = (_amount(inputs[field], plans, source) for field, source in fields.items() if field != "tokenizer")
         amount = next((amount for amount in amounts if amount), 0.0)  # what a stage works on stands first among its inputs
         plans[step.name] = Plan(step, state, STAGE_VERBS[step.verb].load_estimate()(step.options, amount))
     return list(plans.values())
 
 
-def _amount(step: Step, field: str, plans: Mapping[str, Plan], source: str | None) -> float:
+def _amount(path: Path | str, plans: Mapping[str, Plan], source: str | None) -> float:
     """How much an input holds, in its own unit: counted where it stands, expected where it is still to be made."""
     if source is not None and plans[source].state != "standing":
         return plans[source].estimate.amount
-    path = getattr(step.options, field)
-    if path is None:
-        return 0.0
     if is_remote(path) or not is_artifact(Path(path)):
         return expected_pages(path)
     facts = open_artifact(path).facts

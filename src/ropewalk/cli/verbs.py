@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ropewalk.config import Estimate, Stage
@@ -17,6 +18,7 @@ class Verb:
     """One verb: where its options and its work are found, by name.
 
     stage, estimate: set for a verb that makes an artifact; it then takes --out and --force too.
+    place: set where the artifact's path follows from the options; --out may then be left out.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Verb:
     run: str
     stage: str = ""
     estimate: str = ""
+    place: str = ""
 
     def load_options(self) -> type:
         """The dataclass whose fields are the verb's flags."""
@@ -43,12 +46,18 @@ class Verb:
         """What the verb is expected to take."""
         return getattr(import_module(self.module), self.estimate)
 
+    def load_place(self) -> Callable[[Any], Path]:
+        """Where the artifact goes unless --out says it."""
+        return getattr(import_module(self.module), self.place)
 
-def _stage(name: str, summary: str, module: str, options: str, *, stage: str = "STAGE", suffix: str = "") -> Verb:
-    return Verb(name, summary, f"ropewalk.{module}", options, f"run{suffix}", stage, f"estimate{suffix}")
+
+def _stage(
+    name: str, summary: str, module: str, options: str, *, stage: str = "STAGE", suffix: str = "", place: str = ""
+) -> Verb:
+    return Verb(name, summary, f"ropewalk.{module}", options, f"run{suffix}", stage, f"estimate{suffix}", place)
 
 
-_GROUPS: dict[str, tuple[Verb, ...]] = {
+GROUPS: dict[str, tuple[Verb, ...]] = {
     "The line, from pages to a report": (
         _stage("atlas", "write a small web of real facts, to try the line on: -> site", "atlas", "AtlasOptions"),
         _stage("crawl", "fetch web pages, politely: sites -> pages (WARC)", "crawl", "CrawlOptions"),
@@ -77,6 +86,14 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             stage="TOKENIZE",
             suffix="_tokenize",
         ),
+        _stage(
+            "tasks",
+            "problems with answers that can be checked: a data set -> tasks",
+            "evaluate",
+            "TasksOptions",
+            stage="TASKS",
+            suffix="_tasks",
+        ),
         _stage("pretrain", "train a model: tokens -> model", "pretrain", "PretrainOptions"),
         _stage(
             "sft", "teach a model to answer: conversations -> model", "posttrain", "SftOptions", stage="SFT", suffix="_sft"
@@ -88,6 +105,14 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             "GrpoOptions",
             stage="GRPO",
             suffix="_grpo",
+        ),
+        _stage(
+            "ppo",
+            "the same with a value head: tasks -> model",
+            "posttrain",
+            "PpoOptions",
+            stage="PPO",
+            suffix="_ppo",
         ),
         _stage(
             "dpo",
@@ -113,15 +138,56 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
             stage="REWARD",
             suffix="_reward",
         ),
+        _stage(
+            "identity",
+            "conversations in which an assistant says who it is: -> identity",
+            "posttrain",
+            "IdentityOptions",
+            stage="IDENTITY",
+            suffix="_identity",
+        ),
+        _stage(
+            "probe",
+            "find out what a model knows, and write lessons of it: questions -> probe",
+            "posttrain",
+            "ProbeOptions",
+            stage="PROBE",
+            suffix="_probe",
+        ),
+        _stage(
+            "gate",
+            "take a new model over if it lost nothing and people would prefer it: model -> model",
+            "posttrain",
+            "GateOptions",
+            stage="GATE",
+            suffix="_gate",
+        ),
         _stage("index", "index the training pages: corpus and tokens -> index", "trace", "IndexOptions"),
         _stage("eval", "measure a model: model -> evaluation", "evaluate", "EvalOptions", stage="EVAL", suffix="_eval"),
         _stage(
+            "benchmark",
+            "score a model on a published benchmark: model -> benchmark",
+            "evaluate",
+            "BenchmarkOptions",
+            stage="BENCHMARK",
+            suffix="_benchmark",
+        ),
+        _stage(
+            "conduct",
+            "what a model refuses, and whom it treats otherwise: model -> conduct",
+            "evaluate",
+            "ConductOptions",
+            stage="CONDUCT",
+            suffix="_conduct",
+        ),
+        _stage(
             "report",
-            "put all of it on one page: evaluation -> report",
+            "put all of it on one page, or two runs side by side: evaluation -> report",
             "evaluate",
             "ReportOptions",
             stage="REPORT",
             suffix="_report",
+            place="report_folder",
         ),
         _stage(
             "ablate",
@@ -156,6 +222,28 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb("chat", "talk in the terminal", "ropewalk.serve", "ChatOptions", "run_chat"),
         Verb("serve", "an API as OpenAI's, and a chat page", "ropewalk.serve", "ServeOptions", "run_serve"),
     ),
+    "Who may ask a server": (
+        Verb("keys add", "make a key for somebody", "ropewalk.serve", "AddKeyOptions", "run_add_key"),
+        Verb("keys list", "whose keys there are, and what they open", "ropewalk.serve", "ListKeysOptions", "run_list_keys"),
+        Verb("keys remove", "let a key open nothing any more", "ropewalk.serve", "RemoveKeyOptions", "run_remove_key"),
+    ),
+    "What people say of the answers": (
+        _stage(
+            "feedback export",
+            "judgements as files that dpo, reward and kto read: store -> feedback",
+            "serve",
+            "ExportFeedbackOptions",
+            stage="FEEDBACK",
+            suffix="_export_feedback",
+        ),
+        Verb(
+            "feedback leaderboard",
+            "how strong models are, by which answers were preferred",
+            "ropewalk.serve",
+            "LeaderboardOptions",
+            "run_leaderboard",
+        ),
+    ),
     "Recipes": (
         Verb("init", "write a recipe for your own pages", "ropewalk.cli.init", "InitOptions", "run_init"),
         Verb("run", "make all artifacts of a recipe, in order", "ropewalk.cli.run", "RunOptions", "run_recipe"),
@@ -175,6 +263,13 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb("trace", "find the training pages that a text repeats", "ropewalk.trace.trace", "TraceOptions", "run_trace"),
         Verb("lineage", "follow an artifact back to its pages", "ropewalk.cli.lineage", "LineageOptions", "run_lineage"),
         Verb(
+            "completion",
+            "a script that lets the shell complete verbs and flags",
+            "ropewalk.cli.completion",
+            "CompletionOptions",
+            "run_completion",
+        ),
+        Verb(
             "doctor",
             "what this machine has, what is missing, how to mend it",
             "ropewalk.runtime.doctor",
@@ -184,15 +279,22 @@ _GROUPS: dict[str, tuple[Verb, ...]] = {
     ),
 }
 
-VERBS = {verb.name: verb for verbs in _GROUPS.values() for verb in verbs}
+VERBS = {verb.name: verb for verbs in GROUPS.values() for verb in verbs}
 STAGE_VERBS = {name: verb for name, verb in VERBS.items() if verb.stage}
+
+
+def joined(arguments: list[str]) -> list[str]:
+    """The arguments with a verb of two words as one of them."""
+    two = " ".join(arguments[:2])
+    return [two, *arguments[2:]] if len(arguments) > 1 and two in VERBS else arguments
 
 
 def overview() -> str:
     """All verbs in the order of the line: what `ropewalk --help` prints."""
     lines = ["usage: ropewalk VERB [OPTIONS]", "", "From raw web pages to a chat model that people can verify."]
-    for title, verbs in _GROUPS.items():
-        lines += ["", f"{title}:", *(f"  {verb.name:<11}{verb.summary}" for verb in verbs)]
+    for title, verbs in GROUPS.items():
+        width = max(11, *(len(verb.name) + 2 for verb in verbs))
+        lines += ["", f"{title}:", *(f"  {verb.name:<{width}}{verb.summary}" for verb in verbs)]
     return "\n".join([*lines, "", "'ropewalk VERB --help' explains a verb; 'ropewalk --version' prints the version."])
 
 

@@ -39,6 +39,10 @@ class NotContent:
     """Marks an option that must not change the bytes made: it stays out of the recipe's hash."""
 
 
+class Leading:
+    """Marks an option that the command line takes without its flag as well, in the options' order: `ropewalk report RUN`."""
+
+
 def options_from(kind: type[Options], values: Mapping[str, Any], *, where: str) -> Options:
     """Fill the dataclass `kind` from plain values (a TOML table, say).
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ropewalk.config.options import options_from
-from ropewalk.config.stage import input_fields
+from ropewalk.config.stage import given_inputs, input_fields
 from ropewalk.runtime.errors import InputError, OptionError
 
 
@@ -98,23 +98,33 @@ def _step(
     options_class = options_classes[verb]
     reads = []
     for field in input_fields(options_class):
-        reference = values.get(field)
-        named, _, file = reference.partition("/") if isinstance(reference, str) else ("", "", "")
-        if named in earlier:
-            reads.append(named)
-            values[field] = str(earlier[named].out / file)
-        elif isinstance(reference, str) and not (_has_scheme(reference) or Path(reference).exists()):
-            made = ", ".join(earlier) or "none"
-            raise OptionError(f"{where}: {field} = {reference!r} is neither a path nor made above (made above: {made})")
+        value, of_field = values.get(field), f"{where}: {field}"
+        if isinstance(value, list):
+            values[field] = [_found(one, earlier, reads, where=of_field) for one in value]
+        elif value is not None:
+            values[field] = _found(value, earlier, reads, where=of_field)
     options = options_from(options_class, values, where=where)
-    for field in input_fields(options_class):
-        source = getattr(options, field)
-        if source is not None and (into / name).resolve().is_relative_to(Path(source).resolve()):
+    for field, (_, source) in given_inputs(options).items():
+        if (into / name).resolve().is_relative_to(Path(source).resolve()):
             raise OptionError(
                 f"{where}: would be made at {into / name}, inside its own input {field} = {str(source)!r}: "
                 "give another into, or another --into"
             )
     return Step(name, verb, options, into / name, tuple(reads))
+
+
+def _found(reference: object, earlier: Mapping[str, Step], reads: list[str], *, where: str) -> object:
+    """Where a reference leads; what is made above is noted in `reads`. What is no text is left to the check of its type."""
+    if not isinstance(reference, str):
+        return reference
+    named, _, file = reference.partition("/")
+    if named in earlier:
+        reads.append(named)
+        return str(earlier[named].out / file)
+    if not (_has_scheme(reference) or Path(reference).exists()):
+        made = ", ".join(earlier) or "none"
+        raise OptionError(f"{where} = {reference!r} is neither a path nor made above (made above: {made})")
+    return reference
 
 
 def _has_scheme(reference: str) -> bool:

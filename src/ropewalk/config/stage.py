@@ -60,6 +60,18 @@ def input_fields(options_class: type) -> dict[str, Input]:
     return marked(options_class, Input)
 
 
+def given_inputs(options: object) -> dict[str, tuple[Input, Path | str]]:
+    """The inputs that are given, each with its mark; those of an option that takes several are numbered, as in `also.1`."""
+    found: dict[str, tuple[Input, Path | str]] = {}
+    for name, mark in input_fields(type(options)).items():
+        value = getattr(options, name)
+        several = isinstance(value, tuple)
+        for number, path in enumerate(value if several else (value,), start=1):
+            if path is not None:
+                found[f"{name}.{number}" if several else name] = mark, path if is_remote(path) else Path(path)
+    return found
+
+
 def build_stage(
     stage: Stage, options: object, *, out: Path, make: Callable[[Part], Mapping[str, Any]], force: bool = False
 ) -> Artifact:
@@ -70,8 +82,7 @@ def build_stage(
     """
     options = checked(options, where=f"ropewalk {stage.verb}")
     inputs = _inputs(stage, options, out)
-    for name, path in inputs.items():
-        mark = input_fields(type(options))[name]
+    for mark, path in given_inputs(options).values():
         check_kind(path, mark)
     return build(
         Path(out),
@@ -114,8 +125,7 @@ def look_at_stage(stage: Stage, options: object, *, out: Path, pending: frozense
 
 
 def _inputs(stage: Stage, options: object, out: Path) -> dict[str, Path | str]:
-    given = {name: getattr(options, name) for name in input_fields(type(options))}
-    inputs = {name: path if is_remote(path) else Path(path) for name, path in given.items() if path is not None}
+    inputs = {name: path for name, (_, path) in given_inputs(options).items()}
     for name, path in inputs.items():
         if isinstance(path, Path) and Path(out).resolve().is_relative_to(path.resolve()):
             raise OptionError(f"ropewalk {stage.verb}: --out {out} lies in its own input {name}: give another --out")

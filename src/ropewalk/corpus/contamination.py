@@ -14,7 +14,6 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -165,7 +164,7 @@ def _texts(path: Path) -> Iterator[str]:
         except UnicodeDecodeError:
             raise InputError(f"{path} is not UTF-8: save the file as UTF-8") from None
         return
-    for where, row in _parquet_rows(path) if path.suffix.lower() == ".parquet" else read_objects(path):
+    for where, row in read_objects(path, columns=FIELDS):
         name = next((name for name in FIELDS if row.get(name)), None)
         value = row[name] if name else None
         messages = value if isinstance(value, list) else [{"content": value}]
@@ -174,17 +173,3 @@ def _texts(path: Path) -> Iterator[str]:
             if not isinstance(text, str):
                 raise InputError(f"{where} has no text to look for: give it one of {', '.join(FIELDS)}")
             yield text
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            names = [name for name in FIELDS if name in file.schema_arrow.names]
-            rows = (row for batch in file.iter_batches(columns=names) for row in batch.to_pylist())
-            for number, row in enumerate(rows, start=1):
-                yield f"{path}, row {number}", row
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is not Parquet ({str(error).splitlines()[0]}): write it anew, or give JSONL") from None

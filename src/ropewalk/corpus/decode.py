@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
 
 BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 MAX_UNREADABLE_FRACTION = 0.02
 SAMPLE_BYTES = 65_536
-_UNREADABLE = re.compile("[\ufffd\\x00-\\x08\\x0e-\\x1a\\x1c-\\x1f]")
+_CONTROLS = bytes([*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 
 
 def decode(payload: bytes, charset: str | None) -> str:
@@ -38,7 +36,9 @@ def decode(payload: bytes, charset: str | None) -> str:
 def unreadable_fraction(text: str) -> float:
     """Fraction of characters that no text has: U+FFFD and control characters. Binary files are full of them."""
     sample = text[:SAMPLE_BYTES]
-    return len(_UNREADABLE.findall(sample)) / max(1, len(sample))
+    encoded = sample.encode("utf-8", "surrogatepass")  # one byte for a control character, and no other byte is like it
+    controls = len(encoded) - len(encoded.translate(None, _CONTROLS))
+    return (controls + sample.count("\ufffd")) / max(1, len(sample))
 
 
 def _strictly(payload: bytes, encoding: str | None) -> str | None:

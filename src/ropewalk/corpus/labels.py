@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,9 @@ def read_labels(path: Path) -> list[Label]:
     Raises:
         InputError: a line is no labelled text, or contradicts an earlier one; names file and line.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file: give a JSONL or Parquet file of texts and labels")
     labels: dict[str, Label] = {}
     places: dict[str, str] = {}
-    for where, row in _parquet_rows(path) if path.suffix == ".parquet" else read_objects(path):
+    for where, row in read_objects(path, columns=("text", "label")):
         label = _label(where, row)
         place = places.setdefault(label.key, where)
         if labels.setdefault(label.key, label).wanted != label.wanted:
@@ -50,16 +47,3 @@ def _label(where: str, row: dict[str, Any]) -> Label:
     if isinstance(label, bool) or not isinstance(label, int) or label not in (0, 1):
         raise InputError(f"{where} has the label {json.dumps(label, default=str)}: {form}")
     return Label(text, label == 1, text_hash(text))
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is not Parquet ({str(error).splitlines()[0]}): write it anew, or give JSONL") from None
-    names = [name for name in ("text", "label") if name in table.column_names]
-    for number, row in enumerate(table.select(names).to_pylist(), start=1):
-        yield f"{path}, row {number}", row

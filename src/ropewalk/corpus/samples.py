@@ -5,7 +5,6 @@ Chosen by page_id, which is a hash: the choice does not depend on the order of t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ropewalk.corpus.decide import STAGES, Decisions
 from ropewalk.corpus.forget import FORGOTTEN
 from ropewalk.corpus.page import SAMPLE_CHARACTERS
 from ropewalk.corpus.personal import replace_addresses
+from ropewalk.runtime.lines import write_objects
 from ropewalk.runtime.terminal import one_line
 
 SAMPLES = "samples.jsonl"
@@ -43,8 +43,7 @@ def write_samples(part: Part, batches: list[Path], decisions: Decisions, options
         # Of records that differ in nothing but their text, the same one whatever the order they came in.
         key = (row["stage"], row["rule"], row["page_id"])
         samples[key] = min(samples.get(key, sample), sample, key=lambda one: one["text"])
-    lines = (json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples.values())
-    (part.folder / SAMPLES).write_text("".join(lines), encoding="utf-8")
+    write_objects(part.folder / SAMPLES, samples.values())
 
 
 def _chosen(frames: Iterator[pl.DataFrame]) -> pl.DataFrame:

@@ -34,7 +34,24 @@ MOST_LANGUAGES = 8
 # them, so that a longer run may as well be cut beforehand.
 _LONG_RUN = re.compile(r"((?:[^\w\s]|_){200})(?=[^\w\s]|_)")
 _RUN = re.compile(r"\S+|\s+")
-_PLAIN = re.compile(r"(\(?)([A-Za-z]{2,})([,.:;!?)]?)")
+_PLAIN = re.compile(
+    r"""
+    (["“‘'([{`*<]{,3})
+    (
+        [A-Za-z]{2,} (?:[-_][A-Za-z]{2,})* [0-9]*    # words
+        | [A-Za-z]{2,} (?:[/=][A-Za-z]{2,})+         # either/or, name=value
+        | [a-z]{2,} (?:(?:\.|_+)[a-z]{2,})* [0-9]* (?:\([A-Za-z]+(?:_+[A-Za-z]+)*)?    # os.path, print(what
+        | --? [a-z]{2,} (?:-[a-z]{2,})*              # --options
+        | [0-9]+ (?:[.,][0-9]+)*
+    )
+    ('s|’s)?
+    ([,:;!?)"”’'\]}`*([{>]{,5})
+    (\.?)
+    """,
+    re.ASCII | re.VERBOSE,
+)
+_INFIX = re.compile("(?<=[A-Za-z])([-/=])(?=[A-Za-z])")
+_CLOSING = frozenset('")]}')
 DICTIONARY = ("ja", "ko", "th", "vi", "zh")
 UNSPACED = ("bo", "ja", "km", "lo", "my", "th", "wuu", "yue", "zh")
 _RELATIVES = {
@@ -60,6 +77,7 @@ _RELATIVES = {
 }
 _STAND_INS = {code: name for name, codes in _RELATIVES.items() for code in codes.split()} | dict.fromkeys(DICTIONARY, "xx")
 BASE = 0x9E3779B97F4A7C15
+_INVERSE = pow(BASE, -1, 2**64)
 _WORD, _PUNCTUATION, _END = range(3)
 
 
@@ -87,12 +105,12 @@ class Words:
 class WordTable:
     """Every word met so far, numbered in that order, with what the rules ask of it in arrays by number.
 
-    polynomials: sum of c[k] * BASE**k over the characters c of a word, modulo 2**64. shifts, shifts_back: BASE**n, BASE**-n
-    for its n characters. With them strings are hashed without joining them.
+    polynomials: sum of (c[k] + 1) * BASE**k over the characters c of a word, modulo 2**64. shifts, shifts_back: BASE**n,
+    BASE**-n for its n characters. With them strings are hashed without joining them.
     """
 
     def __init__(self, sentence_marks: frozenset[str]) -> None:
-        self.numbers: dict[str, int] = {}
+        self.numbers = _Numbers()
         self.kinds: list[int] = []
         self.characters = np.zeros(1024, np.int64)
         self.is_symbol = np.zeros(1024, bool)
@@ -102,39 +120,58 @@ class WordTable:
         self.shifts_back = np.zeros(1024, np.uint64)
         self._sentence_marks = sentence_marks
 
-    def number(self, word: str) -> int:
-        """The number of a word, the next one if it is new."""
-        number = self.numbers.setdefault(word, len(self.kinds))
-        if number < len(self.kinds):
-            return number
-        if number == len(self.characters):
+    def describe(self) -> None:
+        """Fill in what the rules ask of the words that were numbered since the last time."""
+        words, self.numbers.new = self.numbers.new, []
+        if not words:
+            return
+        first, end = len(self.kinds), len(self.numbers)
+        if end > len(self.characters):
             for name in ("characters", "is_symbol", "has_letter", "polynomials", "shifts", "shifts_back"):
                 array = getattr(self, name)
-                setattr(self, name, np.concatenate([array, np.zeros_like(array)]))
-        self.characters[number] = len(word)
-        self.polynomials[number] = _polynomial(word)
-        self.shifts[number], self.shifts_back[number] = _shifts(len(word))
-        if word.isalpha():
-            self.has_letter[number] = True
-            self.kinds.append(_WORD)
-        else:
-            self.has_letter[number] = any(map(str.isalpha, word))
-            self.is_symbol[number] = symbols().issuperset(word)
-            punctuation = all(unicodedata.category(character)[0] == "P" for character in word)
-            self.kinds.append(_END if word in self._sentence_marks else _PUNCTUATION if punctuation else _WORD)
+                setattr(self, name, np.concatenate([array, np.zeros(end, array.dtype)]))
+        lengths = np.fromiter(map(len, words), np.int64, len(words))
+        self.characters[first:end] = lengths
+        self.polynomials[first:end] = _polynomials(words, lengths)
+        self.shifts[first:end] = _powers(BASE, int(lengths.max()))[lengths]
+        self.shifts_back[first:end] = _powers(_INVERSE, int(lengths.max()))[lengths]
+        self.has_letter[first:end] = True
+        self.kinds += [_WORD] * len(words)
+        for number, word in enumerate(words, first):
+            if not word.isalpha():
+                self._describe_odd(number, word)
+
+    def _describe_odd(self, number: int, word: str) -> None:
+        """A word that is not all letters."""
+        self.has_letter[number] = any(map(str.isalpha, word))
+        self.is_symbol[number] = symbols().issuperset(word)
+        punctuation = all(unicodedata.category(character)[0] == "P" for character in word)
+        self.kinds[number] = _END if word in self._sentence_marks else _PUNCTUATION if punctuation else _WORD
+
+
+class _Numbers(dict[str, int]):
+    """Numbers of words: `numbers[word]` is the next one if the word is new, which is then among `new`."""
+
+    def __init__(self) -> None:
+        self.new: list[str] = []
+
+    def __missing__(self, word: str) -> int:
+        number = self[word] = len(self)
+        self.new.append(word)
         return number
 
 
-def _polynomial(word: str) -> int:
-    total = 0
-    for character in reversed(word):
-        total = (total * BASE + ord(character) + 1) % 2**64
-    return total
+def _polynomials(words: list[str], lengths: np.ndarray) -> np.ndarray:
+    """Of each word, none of them empty."""
+    codes = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64) + np.uint64(1)
+    starts = np.cumsum(lengths) - lengths
+    within = np.arange(len(codes)) - np.repeat(starts, lengths)
+    return np.add.reduceat(codes * _powers(BASE, int(lengths.max()))[within], starts)
 
 
-@lru_cache(maxsize=1024)
-def _shifts(characters: int) -> tuple[int, int]:
-    return pow(BASE, characters, 2**64), pow(BASE, -characters, 2**64)
+def _powers(base: int, most: int) -> np.ndarray:
+    """base**0 ... base**most, modulo 2**64."""
+    return np.cumprod(np.array([1] + [base] * most, np.uint64), dtype=np.uint64)
 
 
 class Splitter:
@@ -145,8 +182,8 @@ class Splitter:
         self._sentence_marks = sentence_marks
         self._before = _special_pairs(nlp)
         self._cases = frozenset(nlp.tokenizer.rules)
-        pairs = [pair for pairs in self._before.values() for pair in pairs]
-        self._case_words = frozenset(word for second, firsts in pairs for word in (second, *firsts))
+        pairs = chain.from_iterable(self._before.values())
+        self._case_pairs = frozenset((first, second) for second, firsts in pairs for first in firsts)
         self.forget()
 
     def forget(self) -> None:
@@ -163,7 +200,9 @@ class Splitter:
         chunks = text.split()
         self._learn(chunks)
         heads = self._heads
-        if any(chunk in heads and at and chunks[at - 1].endswith(heads[chunk]) for at, chunk in enumerate(chunks)):
+        if not heads.keys().isdisjoint(chunks) and any(
+            second in heads and first.endswith(heads[second]) for first, second in pairwise(chunks)
+        ):
             chunks = self._joined(text)
             self._learn(chunks)
         return Words(np.fromiter(chain.from_iterable(map(self._numbers.__getitem__, chunks)), np.int64), self._table)
@@ -231,11 +270,12 @@ class Splitter:
         plain = {chunk: words for chunk in fresh if (words := self._plain(chunk))} if self._nlp.lang == "en" else {}
         fresh = sorted(fresh.difference(plain))
         for chunk, words in chain(plain.items(), zip(fresh, self._cut(fresh), strict=True)):
-            self._numbers[chunk] = tuple(map(self._table.number, words))
+            self._numbers[chunk] = tuple(map(self._table.numbers.__getitem__, words))
             self._weight += len(chunk) + 100
             before = [firsts for second, firsts in self._before.get(chunk[0], ()) if _begins_with(chunk, second)]
             if before:
                 self._heads[chunk] = tuple(chain.from_iterable(before))
+        self._table.describe()
 
     def _cut(self, chunks: list[str]) -> list[list[str]]:
         """What spaCy makes of each chunk. A line end parts them, a tab the pieces of one: neither can stand in a chunk."""
@@ -251,20 +291,32 @@ class Splitter:
         return cut
 
     def _plain(self, chunk: str) -> list[str] | None:
-        """What spaCy makes of most English chunks, at a fifth of the price: letters, with one mark before or behind them.
+        """What spaCy makes of most English chunks, at a fifth of the price: words, names and numbers, with marks around.
 
-        None where it may be otherwise: what is left when a mark goes is a special case, or the letters are part of one.
+        None where it may be otherwise: two neighbours stand so in a special case, or what is left when a mark goes is one.
         """
+        if chunk.isalpha() and chunk.isascii():
+            return None if chunk in self._cases else [chunk]
         found = _PLAIN.fullmatch(chunk)
         if found is None:
             return None
-        before, letters, after = found.groups()
-        special = letters in self._case_words or not self._cases.isdisjoint(
-            (chunk, before + letters, letters + after, letters)
-        )
-        if special or (after == "." and not letters[-1].islower()):
+        before, word, ending, after, stop = found.groups(default="")
+        if stop and not _ends_before_a_stop(chunk):
             return None
-        return [part for part in (before, letters, after) if part]
+        marks = after + stop
+        whole = word + ending
+        left = (before[first:] + whole + marks[:last] for first in range(len(before) + 1) for last in range(len(marks) + 1))
+        parts = _INFIX.split(word)
+        if not (self._cases.isdisjoint(left) and self._cases.isdisjoint(parts)):
+            return None
+        words = [*before, *parts, *filter(None, (ending,)), *marks]
+        return words if self._case_pairs.isdisjoint(pairwise(words)) else None
+
+
+def _ends_before_a_stop(chunk: str) -> bool:
+    """Whether the full stop at a chunk's end is a word by itself, and not an abbreviation's."""
+    last = chunk[-2]
+    return last.islower() or last.isdigit() or last in _CLOSING or (len(chunk) > 3 and chunk[-3:-1].isupper())
 
 
 def _begins_with(chunk: str, word: str) -> bool:

@@ -26,6 +26,7 @@ from ropewalk.crawl.fetch import FIRST_BACKOFF_SECONDS, LONGEST_WAIT_SECONDS, re
 from ropewalk.crawl.ledger import FETCHED, LEDGER, Ledger, Row
 from ropewalk.crawl.warc import write_all
 from ropewalk.runtime.errors import InputError
+from ropewalk.runtime.loops import complete
 from ropewalk.runtime.progress import progress, say, size
 
 AT_ONCE = 4  # Common Crawl answers 503 to the greedy
@@ -44,7 +45,7 @@ def take(options: CrawlOptions, part: Part) -> dict[str, Any]:
     Raises:
         InputError: there is no such crawl, or a file cannot be had.
     """
-    paths = asyncio.run(_take(options, part))
+    paths = complete(_take(options, part))
     with closing(Ledger(part.folder / LEDGER, length_bytes=0)) as ledger:
         sizes = [(part.folder / name_of(path)).stat().st_size for path in paths]
         for path, size_bytes in zip(paths, sizes, strict=True):

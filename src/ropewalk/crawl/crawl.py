@@ -22,6 +22,7 @@ from ropewalk.crawl.site import ROOT, check_folders, serving, site_url
 from ropewalk.crawl.urls import host_of, normalise
 from ropewalk.crawl.warc import Place, WarcWriter, encode_response, page_id
 from ropewalk.runtime.errors import InputError, OptionError
+from ropewalk.runtime.loops import complete
 from ropewalk.runtime.progress import Bar, progress, size
 
 
@@ -203,7 +204,7 @@ def _run(work: Crawl, folders: Mapping[str, Path]) -> None:
             await work.walk(Fetcher(session, work.options, work.frontier.hosts))
 
     try:
-        asyncio.run(main())
+        complete(main())
     except BaseExceptionGroup as group:
         raise _first(group) from None
 

@@ -1,4 +1,4 @@
-"""`ropewalk generate`: continuations in the terminal."""
+"""`ropewalk generate`: continuations in the terminal, or of a file of prompts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from ropewalk.tokenizer.special import BOUNDARY
 
 def generate(options: GenerateOptions) -> None:
     """Print `options.samples` continuations to stdout and the speed to stderr."""
-    engine = load_engine(options.model, slots=min(options.samples, 16))
-    sampling = Sampling(
-        max_tokens=options.max_tokens,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.seed,
+    slots = min(options.samples, options.slots)
+    engine = load_engine(
+        options.model,
+        slots=slots,
+        adapter=options.adapter,
+        precision=options.precision,
+        guess_tokens=options.guess_tokens,
+        compiling=options.compile,
     )
+    sampling = sampling_of(options)
     started = time.monotonic()
     if options.samples == 1:
         made = _print_stream(engine, options.prompt, sampling)
@@ -36,6 +38,21 @@ def generate(options: GenerateOptions) -> None:
         for number, generation in enumerate(generations, start=1):
             print(f"--- {number} of {options.samples}\n{options.prompt}{printable(generation.text)}")
     say(f"{made} tokens, {made / (time.monotonic() - started):,.0f}/s")
+
+
+def sampling_of(options: GenerateOptions) -> Sampling:
+    """How the options say that tokens are chosen."""
+    return Sampling(
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        min_p=options.min_p,
+        repetition_penalty=options.repetition_penalty,
+        presence_penalty=options.presence_penalty,
+        frequency_penalty=options.frequency_penalty,
+        seed=options.seed,
+    )
 
 
 def _print_stream(engine: Engine, text: str, sampling: Sampling) -> int:

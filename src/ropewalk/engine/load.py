@@ -6,29 +6,49 @@ import json
 from pathlib import Path
 
 from ropewalk.artifact import is_artifact, open_artifact
+from ropewalk.engine.compiled import compile_decoding
 from ropewalk.engine.engine import Engine
+from ropewalk.model import Compile, Precision
 from ropewalk.model.checkpoint import CONFIG, GENERATION_CONFIG, load_model
+from ropewalk.model.lora import share
 from ropewalk.model.placing import settle
+from ropewalk.model.transformer import Transformer
 from ropewalk.runtime.errors import InputError
 from ropewalk.tokenizer.encoding import Tokenizer
 
 
-def load_engine(folder: Path, *, slots: int = 8) -> Engine:
+def load_engine(
+    folder: Path,
+    *,
+    slots: int = 8,
+    adapter: Path | None = None,
+    precision: Precision = "auto",
+    guess_tokens: int = 0,
+    compiling: Compile = "off",
+    beside: Transformer | None = None,
+) -> Engine:
     """Load a model and its tokenizer, onto the GPU if there is one; a model artifact is checked first.
+
+    beside: the same model without the adapter, in the same precision: what the adapter does not touch is held once for both.
 
     Raises:
         InputError, ArtifactError: no model there, a damaged one, or one without a tokenizer.
+        OptionError, MachineError: a precision that is not for this machine.
     """
     if is_artifact(folder):
         open_artifact(folder, "model")
-    model = settle(load_model(folder))
+    model = settle(load_model(folder, adapter=adapter), precision)
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocabulary > model.config.vocabulary:
         raise InputError(
             f"{folder}: the tokenizer has {tokenizer.vocabulary} tokens, the model {model.config.vocabulary}: "
             "they do not belong together, restore the folder"
         )
-    return Engine(model, tokenizer, _stop_ids(folder), slots=slots)
+    if beside is not None:
+        share(model, beside)
+    if compiling == "auto":
+        compile_decoding(model)
+    return Engine(model, tokenizer, _stop_ids(folder), slots=slots, guess_tokens=guess_tokens)
 
 
 def _stop_ids(folder: Path) -> frozenset[int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ropewalk.engine.grammar import Grammar
 from ropewalk.runtime.errors import OptionError
 
 
@@ -17,8 +18,11 @@ from ropewalk.runtime.errors import OptionError
 class Sampling:
     """How one request chooses its tokens, when it ends, and what is told of them.
 
-    temperature: 0 is greedy. top_k: 0 is all. seed: decides every draw; two requests that should differ need two seeds.
+    temperature: 0 is greedy. top_k: 0 is all. min_p: the least probability, as a fraction of the most probable token's.
+    seed: decides every draw; two requests that should differ need two seeds.
     stop: strings that end the text, before them. top_logprobs: how many of the most probable tokens to name beside each.
+    repetition_penalty, presence_penalty, frequency_penalty, logit_bias: see `weighing`; a bias is an id and what is added.
+    grammar: what the text must match. prompt_logprobs: tell how probable the prompt's own tokens are, too.
     """
 
     max_tokens: int
@@ -28,12 +32,31 @@ class Sampling:
     seed: int = 0
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: Grammar | None = None
+    prompt_logprobs: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise OptionError(f"{self}: max_tokens must be >= 1, temperature >= 0, top_k >= 0 and top_p in (0, 1]")
         if self.top_logprobs < 0 or not all(self.stop):
             raise OptionError(f"{self}: top_logprobs must be >= 0, and no stop string may be empty")
+        if not 0 <= self.min_p <= 1 or self.repetition_penalty < 0.01:  # scores are divided by it, in float32
+            raise OptionError(f"{self}: min_p must be in [0, 1] and repetition_penalty >= 0.01")
+
+    @property
+    def weighs(self) -> bool:
+        """Whether penalties or biases change the scores."""
+        return (
+            self.repetition_penalty != 1
+            or self.presence_penalty != 0
+            or self.frequency_penalty != 0
+            or bool(self.logit_bias)
+        )
 
 
 def choose(logits_BV: Tensor, samplings: list[Sampling], draws_B: Tensor) -> Tensor:
@@ -47,6 +70,10 @@ def choose(logits_BV: Tensor, samplings: list[Sampling], draws_B: Tensor) -> Ten
     if not temperature_B1.any():
         return greedy_B
     weights_BV = (logits_BV / temperature_B1.clamp(min=1e-6)).softmax(dim=1)
+    if any(sampling.min_p for sampling in samplings):
+        min_p_B1 = torch.tensor([sampling.min_p for sampling in samplings])[:, None]
+        # What goes is less probable than all that stays, so the sums that top-p looks at below do not change.
+        weights_BV = weights_BV * (weights_BV >= min_p_B1 * weights_BV.amax(dim=1, keepdim=True))
     sampled_B = _draw(weights_BV, draws_B)
     cut_C = torch.tensor([sampling.top_k > 0 or sampling.top_p < 1 for sampling in samplings]).nonzero()[:, 0]
     if len(cut_C):  # the others are spared the sort, which costs more than a small model's own step

@@ -1,7 +1,11 @@
 """Evaluation and the report: what a model is worth beside plain baselines, on documents it never read and on questions.
 
+ropewalk tasks  --dataset arithmetic --out runs/sums
 ropewalk eval   --model runs/docs/model --tokens runs/docs/tokens --corpus runs/docs/corpus --out runs/docs/evaluation
-ropewalk report --evaluation runs/docs/evaluation --out runs/docs/report
+ropewalk report runs/docs
+ropewalk report runs/docs runs/changed
+ropewalk benchmark --model runs/docs/model --task hellaswag --source hellaswag.jsonl --out runs/docs/hellaswag
+ropewalk conduct --model runs/tiny/model --out runs/tiny/conduct
 ropewalk ablate --corpus runs/docs/corpus --out runs/docs/ablation
 ropewalk sweep  --tokens runs/docs/tokens --tokenizer runs/docs/tokenizer --out runs/docs/sweep
 
@@ -9,15 +13,32 @@ measure       make an evaluation: evaluation.json, answers.jsonl
 ngram         the 5-gram baseline: modified Kneser-Ney over the same tokens
 compression   the xz baseline: what is left of a text when the compressor knows the training text
 questions     questions with known answers, and the one grader
+checks        how an answer is checked: numbers, choices, code, ...
+datasets      problems of published data sets, and some drawn here
+tasks         problems to practise on, and held-out ones: tasks.jsonl, held_out.jsonl, conversations.jsonl
+likelihood    how probable continuations are behind their contexts
+benchmarks    published benchmarks that are scored so: their three forms, and their fields
+scored        score a model on one: items.jsonl, benchmark.json
+harness       one of our models in lm-evaluation-harness
+conduct       what a model refuses, and whom it treats otherwise: conduct.json, answers.jsonl
+situations    the requests and sentences for that
 answers       put them to a model; the training pages that support what it answers
+passes        pass@k of answers that were drawn
 scores        shares by group and relation, abstention, confidence, evidence
 shares        Wilson's interval, the area under the ROC curve
 truth         what each page of a web is known to be and to state
+verbatim      how much of generated text stands in the pages word for word
 filters       what became of every page, against that truth
 lineage       the artifacts behind an evaluation
 compare       two evaluations side by side
+curves        the report's plots, with the numbers in them
 roc           the curve of the corpus' classifier
-report        one HTML page of all of it
+scoreboard    scores on benchmarks, side by side
+costs         what everything took
+memorised     how much of what a model writes stands on its pages
+card          the model card, as Hugging Face reads it
+runs          what lies in a run's folder
+report        one HTML page of all of it: index.html, figures.json, README.md
 page          what its templates and others' have in common
 ablation      what each rule of a corpus is worth to a small model: ablation.json, index.html
 variants      the corpus without its rules, and without each of them
@@ -34,14 +55,52 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, MultipleOf
 
 from ropewalk.artifact import Artifact
-from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
+from ropewalk.config import Estimate, Input, Leading, NotContent, Stage, build_stage
 from ropewalk.model.config import Preset
 from ropewalk.runtime.errors import OptionError
 
-EVAL = Stage("eval", "evaluation", version=4, libraries=("torch",))
-REPORT = Stage("report", "report", version=5, libraries=("jinja2", "matplotlib"))
+EVAL = Stage("eval", "evaluation", version=6, libraries=("torch",))
+REPORT = Stage("report", "report", version=7, libraries=("jinja2", "matplotlib"))
 ABLATE = Stage("ablate", "ablation", version=1, libraries=("jinja2", "matplotlib", "numpy", "torch"))
+BENCHMARK = Stage("benchmark", "benchmark", version=1, libraries=("numpy", "torch"))
+CONDUCT = Stage("conduct", "conduct", version=1, libraries=("numpy", "torch"))
+TASKS = Stage("tasks", "tasks", version=1, libraries=("numpy",), libraries_with=(("dataset", "gym", "reasoning-gym"),))
 SWEEP = Stage("sweep", "sweep", version=1, libraries=("jinja2", "matplotlib", "numpy", "torch"))
+
+
+@dataclass(frozen=True)
+class TasksOptions:
+    """Problems with answers that can be checked: to learn from with rewards, and to measure on."""
+
+    dataset: Literal["arithmetic", "gym", "gsm8k", "math", "arc", "mmlu", "hellaswag", "humaneval", "questions"]
+    """What to take: drawn here, of reasoning-gym, or a published data set in `source`. HumanEval comes in a package too."""
+    source: Annotated[Path | None, Input()] = None
+    """A file of that data set, JSONL or Parquet, with its own field names."""
+    names: tuple[str, ...] = ()
+    """Of reasoning-gym: which of its data sets, such as basic_arithmetic or word_sorting."""
+    groups: tuple[str, ...] = ()
+    """Of questions: which of their groups; all, if none is given."""
+    operations: tuple[Literal["+", "-", "*"], ...] = ("+",)
+    """Of arithmetic: what is calculated."""
+    digits: Annotated[int, Gt(0), Le(9)] = 2
+    """Of arithmetic: digits of both numbers."""
+    count: Annotated[int, Gt(0)] | None = None
+    """Problems to practise on; as many as there are, or 2,000 where they are drawn."""
+    held_out: Annotated[int, Ge(0)] = 200
+    """Problems that are kept apart, to measure on."""
+    shots: Annotated[int, Ge(0)] = 0
+    """Solved problems that stand before every question as examples."""
+    system: str = ""
+    """A system message for every question."""
+    calculator: bool = False
+    """Of arithmetic: let the ideal answers ask the tool `calculator` first, and tell of it in the system message."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Decides what is drawn and what is held out."""
+
+    @property
+    def drawn(self) -> int:
+        """How many problems to draw where they are drawn."""
+        return (self.count or 2000) + self.held_out + self.shots
 
 
 @dataclass(frozen=True)
@@ -57,11 +116,19 @@ class EvalOptions:
     questions: Annotated[Path | None, Input()] = None
     """A JSONL file of questions to ask and grade, greedily."""
     index: Annotated[Path | None, Input("index")] = None
-    """An index of that corpus: what is answered is looked up in the training pages."""
+    """An index of that corpus: what is written and answered is looked up in the training pages."""
     truth: Annotated[Path | None, Input()] = None
     """A JSONL file that says of each page of the web whether it is worth keeping and what it states."""
     answer_tokens: Annotated[int, Gt(0)] = 40
-    """Longest answer to a question, in tokens."""
+    """Longest answer to a question, in tokens, or a turn of it."""
+    question_samples: Annotated[int, Ge(0)] = 0
+    """Answers drawn to each question beside the greedy one, for pass@k: how often one at least of k is right."""
+    question_temperature: Annotated[float, Gt(0)] = 1.0
+    """Of these answers; 1 is the model's own distribution."""
+    tools: tuple[Literal["calculator", "python", "search"], ...] = ()
+    """Tools that the system message tells of and an answer may call; `search` looks into the index."""
+    tool_rounds: Annotated[int, Gt(0)] = 3
+    """How often an answer may go on after results of tools."""
     untrained_questions: Annotated[int, Ge(0)] = 20
     """Questions of each group that are put to the untrained model too, for comparison."""
     ngram_order: Annotated[int, Gt(1)] = 5
@@ -77,13 +144,65 @@ class EvalOptions:
 
 
 @dataclass(frozen=True)
+class BenchmarkOptions:
+    """Score a model on a published benchmark, by how probable it holds the answers."""
+
+    model: Annotated[Path, Input("model")]
+    """The model to score."""
+    task: Literal[
+        "agi_eval_lsat_ar", "arc_challenge", "arc_easy", "bigbench_cs_algorithms", "bigbench_dyck_languages",
+        "bigbench_language_identification", "bigbench_operators", "bigbench_qa_wikidata", "bigbench_repeat_copy_logic",
+        "boolq", "commonsense_qa", "copa", "coqa", "hellaswag", "hellaswag_zeroshot", "jeopardy", "lambada_openai", "mmlu",
+        "openbook_qa", "piqa", "squad", "winograd", "winogrande",
+    ]  # fmt: skip
+    """The benchmark: one of CORE's 22, or MMLU."""
+    source: Annotated[Path, Input()]
+    """Its file, JSONL or Parquet, with the field names of its makers or of CORE."""
+    examples: Annotated[Path | None, Input()] = None
+    """A file like it to draw the examples from; else they are drawn from the source, never the item itself."""
+    shots: Annotated[int, Ge(0)] | None = None
+    """Solved examples before every item, if not as many as in CORE."""
+    items: Annotated[int, Gt(0)] | None = None
+    """Score no more than so many, drawn by lot."""
+    format: Literal["base", "chat"] = "base"
+    """Put items as text to continue, or as a conversation that the assistant continues."""
+    boundary: bool = True
+    """Begin every text with the token that begins documents, if the model has one. lm-evaluation-harness does not."""
+    other: Annotated[Path | None, Input("benchmark")] = None
+    """The scores of another model on the same items, to compare with, item by item."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Decides which examples and which items are drawn."""
+
+
+@dataclass(frozen=True)
+class ConductOptions:
+    """Try how a model behaves: requests that it should refuse, others that only sound so, names swapped, words of a list."""
+
+    model: Annotated[Path, Input("model")]
+    """The model to try; it must have been taught conversations."""
+    words: Annotated[Path | None, Input()] = None
+    """A list of words that should not come up in answers, one a line. None comes with ropewalk."""
+    answer_tokens: Annotated[int, Gt(0)] = 60
+    """Longest answer, in tokens."""
+
+
+@dataclass(frozen=True)
 class ReportOptions:
     """Put all that is known about a model on one page."""
 
-    evaluation: Annotated[Path, Input("evaluation")]
-    """The evaluation to show; the artifacts behind it are found through its lineage."""
-    other: Annotated[Path | None, Input("evaluation")] = None
-    """Another evaluation to compare it with: the tables of both, and the answers that differ."""
+    evaluation: Annotated[Path, Input("evaluation"), Leading]
+    """The evaluation to show; the artifacts behind it are found through its lineage. Or the folder of a run that holds it:
+    then what else was measured of the same model there is shown too."""
+    other: Annotated[Path | None, Input("evaluation"), Leading] = None
+    """Another evaluation, or run, to compare it with: the tables of both, and the answers that differ."""
+    sweep: Annotated[Path | None, Input("sweep")] = None
+    """A sweep of models like it: the law between loss and work."""
+    benchmarks: Annotated[tuple[Path, ...], Input("benchmark")] = ()
+    """Scores on benchmarks, its own and others', beside their baselines."""
+    conduct: Annotated[Path | None, Input("conduct")] = None
+    """How it behaved."""
+    price_per_hour: Annotated[float, Gt(0)] | None = None
+    """What an hour of the machine cost that all was made on, in any currency: tells what the model cost."""
 
 
 @dataclass(frozen=True)
@@ -146,31 +265,81 @@ class SweepOptions:
     """Compile the blocks, as for pretrain."""
 
 
+def run_tasks(options: TasksOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Write problems with their answers into the artifact `out`.
+
+    Raises:
+        OptionError: no source or names where they are needed.
+        InputError: a row that is none of that data set, or too few. MachineError: a package is missing.
+    """
+    if options.source is None and options.dataset not in ("arithmetic", "gym", "humaneval"):
+        raise OptionError(f"the data set {options.dataset} is read from a file of yours: give --source")
+    if options.dataset == "gym" and not options.names:
+        raise OptionError("reasoning-gym has many data sets: give some --names, such as basic_arithmetic")
+    from ropewalk.evaluate.tasks import make_tasks
+
+    return build_stage(TASKS, options, out=out, force=force, make=lambda part: make_tasks(options, part))
+
+
 def run_eval(options: EvalOptions, *, out: Path, force: bool = False) -> Artifact:
     """Measure a model into the artifact `out`.
 
     Raises:
         ArtifactError: model, tokens, corpus and index do not belong together.
         InputError: nothing is held out, or a line of the questions or the truth is wrong.
-        OptionError: an index without questions.
     """
-    if options.index is not None and options.questions is None:
-        raise OptionError("ropewalk eval: an index is for looking up answers, give --questions too")
+    for name in ("question_samples", "tools"):
+        if getattr(options, name) and options.questions is None:
+            flag = name.replace("_", "-")
+            raise OptionError(f"ropewalk eval: --{flag} is about answers, give --questions too")
     from ropewalk.evaluate.measure import make_evaluation
 
     return build_stage(EVAL, options, out=out, force=force, make=lambda part: make_evaluation(options, part))
 
 
+def run_benchmark(options: BenchmarkOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Score a model on a benchmark into the artifact `out`.
+
+    Raises:
+        InputError: a row that is none of that benchmark, an item that the model cannot read, too few examples, or another
+            model's scores on other items.
+    """
+    from ropewalk.evaluate.scored import make_benchmark
+
+    return build_stage(BENCHMARK, options, out=out, force=force, make=lambda part: make_benchmark(options, part))
+
+
+def run_conduct(options: ConductOptions, *, out: Path, force: bool = False) -> Artifact:
+    """Try a model's conduct into the artifact `out`.
+
+    Raises:
+        InputError: a model that was taught no conversations, or an empty list of words.
+    """
+    from ropewalk.evaluate.conduct import make_conduct
+
+    return build_stage(CONDUCT, options, out=out, force=force, make=lambda part: make_conduct(options, part))
+
+
 def run_report(options: ReportOptions, *, out: Path, force: bool = False) -> Artifact:
-    """Write `index.html` into the artifact `out`: one file, nothing loaded from elsewhere.
+    """Write a page, its figures and a model card into the artifact `out`; the page loads nothing from elsewhere.
 
     Raises:
         ArtifactError: the evaluated model is gone.
-        InputError: two evaluations of which one asked no questions.
+        InputError: a run without an evaluation, or two evaluations of which only one asked questions.
     """
     from ropewalk.evaluate.report import make_report
+    from ropewalk.evaluate.runs import with_runs_read
 
+    options = with_runs_read(options)
     return build_stage(REPORT, options, out=out, force=force, make=lambda part: make_report(options, part))
+
+
+def report_folder(options: ReportOptions) -> Path:
+    """Where a report goes unless it is said: into the folder of its run."""
+    from ropewalk.evaluate.runs import run_folder
+
+    beside = f"_beside_{run_folder(options.other).name}" if options.other is not None else ""
+    return run_folder(options.evaluation) / f"report{beside}"
 
 
 def run_ablate(options: AblateOptions, *, out: Path, force: bool = False) -> Artifact:
@@ -197,6 +366,11 @@ def run_sweep(options: SweepOptions, *, out: Path, force: bool = False) -> Artif
     return build_stage(SWEEP, options, out=out, force=force, make=lambda part: make_sweep(options, part))
 
 
+def estimate_tasks(options: TasksOptions, amount: float) -> Estimate:
+    """A thousand a second or more; hands problems on."""
+    return Estimate(seconds=2, disk_bytes=500 * options.drawn, amount=options.drawn)
+
+
 def estimate_sweep(options: SweepOptions, amount: float) -> Estimate:
     """Models at 6 FLOPs a weight and token, 28 GFLOP/s a core."""
     from ropewalk.runtime.machine import cores
@@ -219,6 +393,21 @@ def estimate_eval(options: EvalOptions, amount: float) -> Estimate:
     questions to a small model half a minute."""
     asking_seconds = 30 * (options.questions is not None)
     return Estimate(seconds=20 + asking_seconds + amount * 5e-6, disk_bytes=4e6)
+
+
+def estimate_benchmark(options: BenchmarkOptions, amount: float) -> Estimate:
+    """`amount` is the model's parameters: 2 FLOPs for each and a token, some 300 tokens an item, 28 GFLOP/s a core."""
+    from ropewalk.runtime.machine import cores
+
+    items = options.items or 2000
+    return Estimate(seconds=10 + items * 300 * 2 * amount / (28e9 * cores()), disk_bytes=400 * items)
+
+
+def estimate_conduct(options: ConductOptions, amount: float) -> Estimate:
+    """`amount` is the model's parameters: some 160 answers."""
+    from ropewalk.runtime.machine import cores
+
+    return Estimate(seconds=10 + 160 * options.answer_tokens * 2 * amount / (5e9 * cores()), disk_bytes=1e5)
 
 
 def estimate_report(options: ReportOptions, amount: float) -> Estimate:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from ropewalk.runtime.progress import clock, size
 
 
-def environment() -> Environment:
-    """Reads templates of this room; all text is escaped, and a name that is not given is an error."""
-    folder = files("ropewalk.evaluate")
+def environment(*rooms: str) -> Environment:
+    """Reads templates of this room, and before of `rooms`; all text is escaped, and a name that is not given is an error."""
     made = Environment(
-        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        loader=ChoiceLoader([PackageLoader(room, "") for room in (*rooms, "ropewalk.evaluate")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -24,3 +23,9 @@ def environment() -> Environment:
         percent=lambda fraction: f"{100 * fraction:.1f}%",
     )  # fmt: skip
     return made
+
+
+def run_and_name(path: Path) -> str:
+    """What a page calls an artifact: its name behind its run's."""
+    resolved = path.resolve()
+    return f"{resolved.parent.name}/{resolved.name}"

@@ -60,14 +60,24 @@ def line_plot(
         return _drawn(figure)
 
 
-def interval_plot(names: Sequence[str], intervals: Sequence[tuple[float, float, float]], *, x_label: str) -> str:
-    """A point with a line from end to end for each name, from above, and a line at 0. intervals: (middle, low, high)."""
+def interval_plot(
+    names: Sequence[str],
+    intervals: Sequence[tuple[float, float, float]],
+    *,
+    x_label: str,
+    strokes: Sequence[float] = (),
+) -> str:
+    """A point with a line from end to end for each name, from above, and a line at 0. intervals: (middle, low, high).
+
+    strokes: a value for each name to compare it with, drawn as a short upright line.
+    """
     with pyplot.rc_context({"svg.hashsalt": "ropewalk", "svg.fonttype": "none", "font.size": 10, "text.color": INK}):
         figure, axes = pyplot.subplots(figsize=(6.4, 0.8 + 0.32 * len(names)))
         places = range(len(names), 0, -1)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.hlines(places, [low for _, low, _ in intervals], [high for *_, high in intervals], color=LINE, linewidth=1.6)
         axes.plot([middle for middle, *_ in intervals], places, "o", color=LINE)
+        axes.plot(strokes, places[: len(strokes)], "|", color=SECOND, markersize=14, markeredgewidth=2)
         axes.set_yticks(places, names)
         axes.set_xlabel(x_label)
         axes.grid(alpha=0.25, axis="x")

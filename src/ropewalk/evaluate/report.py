@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ropewalk.artifact import Artifact, Part, open_artifact, source_digest
-from ropewalk.artifact.manifest import LOGS
 from ropewalk.evaluate import ReportOptions
 from ropewalk.evaluate.answers import ANSWERS, Answer, read_answers
+from ropewalk.evaluate.card import model_card
 from ropewalk.evaluate.compare import changed_facts, changed_stages, comparison
+from ropewalk.evaluate.conduct import CONDUCT
+from ropewalk.evaluate.costs import costs
+from ropewalk.evaluate.curves import IntervalPlot, Plot, abstention_plot, side_by_side_plot, training_plots
 from ropewalk.evaluate.lineage import ancestors, nearest
 from ropewalk.evaluate.measure import EVALUATION
-from ropewalk.evaluate.page import environment
-from ropewalk.evaluate.plots import Series, line_plot, smoothed
-from ropewalk.evaluate.roc import roc_figure
+from ropewalk.evaluate.memorised import memorised
+from ropewalk.evaluate.page import environment, run_and_name
+from ropewalk.evaluate.roc import roc_plot
+from ropewalk.evaluate.scaling import SWEEP, sweep_plot
+from ropewalk.evaluate.scoreboard import scoreboard, scoreboard_plot
 from ropewalk.evaluate.scores import grouped
 from ropewalk.evaluate.truth import Truth, read_truth
 from ropewalk.runtime.errors import ArtifactError, InputError
-from ropewalk.runtime.metrics import read_metrics
+from ropewalk.trace.index import Index
 
-COMPARISON = "comparison.json"
+COMPARISON, FIGURES, CARD, PAGE = "comparison.json", "figures.json", "README.md", "index.html"
 ANSWERS_SHOWN = 12
 LONGEST_OPTION_CHARACTERS = 300
+Plots = dict[str, Sequence[Plot | IntervalPlot]]  # by the part of the page that they stand in
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,11 @@ class Evaluated:
         return [artifact for artifact in self.lineage if artifact.kind == "model"]
 
     @property
+    def pretrained(self) -> Artifact | None:
+        """The model that read pages; None for one that was made elsewhere."""
+        return next((one for one in self.models if "tokens_read" in one.facts), None)
+
+    @property
     def latest_first(self) -> list[Artifact]:
         """The evaluation and all behind it, in the order in which they were made, backwards."""
         finished = [self.artifact, *self.lineage]
@@ -63,33 +74,103 @@ class Evaluated:
 
 
 def make_report(options: ReportOptions, part: Part) -> dict[str, Any]:
-    """Write index.html. What is gone from the lineage, or has been rebuilt since, is left out, and the page says so.
+    """Write the page, its figures and the model card.
+
+    What is gone from the lineage, or has been rebuilt since, is left out, and the page says so.
 
     Raises:
         ArtifactError: the model itself is gone.
-        InputError: there is another evaluation to compare with, and one of the two asked no questions.
+        InputError: there is another evaluation to compare with, and only one of the two asked questions.
     """
     this = read_evaluated(options.evaluation)
     if not this.models:
         raise ArtifactError(f"a report needs the evaluated model: {this.missing[0]}")
+    other = read_evaluated(options.other) if options.other is not None else None
     compared = None
-    if options.other is not None:
-        compared = _compared(this, read_evaluated(options.other))
+    if other is not None:
+        compared = _compared(this, other)
         (part.folder / COMPARISON).write_text(json.dumps(compared, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    page = _render(this, compared)
-    (part.folder / "index.html").write_text(page, encoding="utf-8")
+    scores = scoreboard(options.benchmarks)
+    plots = _plots(this, other, scores, options)
+    figures = _figures(this, plots, scores, options)
+    page = _render(this, compared, plots, figures)
+    (part.folder / FIGURES).write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (part.folder / PAGE).write_text(page, encoding="utf-8")
+    (part.folder / CARD).write_text(model_card(figures), encoding="utf-8")
     return {"page_bytes": len(page.encode()), "missing": this.missing}
+
+
+def _plots(this: Evaluated, other: Evaluated | None, scores: Sequence[dict[str, Any]], options: ReportOptions) -> Plots:
+    measured = this.measured["bits_per_byte"]
+    corpus, classifier = nearest(this.lineage, "corpus"), nearest(this.lineage, "classifier")
+    both = None
+    if other is not None and this.pretrained is not None and other.pretrained is not None:
+        both = side_by_side_plot(_short_names(this, other), [this.pretrained, other.pretrained])
+    named = {"answers": this.answers}
+    if other is not None:
+        named = dict(zip(_short_names(this, other), (this.answers, other.answers), strict=True))
+    return {
+        "compared": [both] if both else [],
+        "training": [plot for one in reversed(this.models) for plot in training_plots(one, measured)],
+        "questions": [abstention_plot(named)] if this.answers else [],
+        "corpus": [roc_plot(classifier, corpus)] if classifier and corpus else [],
+        "benchmarks": [scoreboard_plot(scores)] if len(scores) > 1 else [],
+        "sweep": [sweep_plot(_json(options.sweep / SWEEP))] if options.sweep else [],
+    }
+
+
+def _figures(this: Evaluated, plots: Plots, scores: Sequence[dict[str, Any]], options: ReportOptions) -> dict[str, Any]:
+    """All that the page shows but the comparison, which has a file of its own: figures.json."""
+    corpus = nearest(this.lineage, "corpus")
+    model = this.models[0]
+    return {
+        "model": {
+            "name": run_and_name(model.path),
+            "digest": model.digest,
+            "facts": model.facts,
+            "pretrained": this.pretrained.facts if this.pretrained else None,
+            "preset": this.pretrained.options.get("preset") if this.pretrained else None,
+            "ropewalk": model.manifest["made_by"]["ropewalk"],
+        },
+        "evaluation": {"questions": None, "filter": None, "pages": [], "vocabulary": None, **this.measured},
+        "answers": {group: [asdict(answer) for answer in some] for group, some in shown_answers(this.answers).items()},
+        "corpus": corpus.facts if corpus else None,
+        "corpus_options": corpus.options if corpus else None,
+        "memorised": _memorised(this),
+        "sweep": _json(options.sweep / SWEEP) if options.sweep else None,
+        "benchmarks": scores,
+        "conduct": _json(options.conduct / CONDUCT) if options.conduct else None,
+        "plots": {plot.name: plot.figures for some in plots.values() for plot in some},
+        "costs": costs(this.latest_first, options.price_per_hour),
+        "lineage": [
+            {"artifact": one.path.name, "kind": one.kind, "digest": one.digest, "inputs": one.inputs, "options": one.options}
+            for one in this.latest_first
+        ],
+        "missing": this.missing,
+    }
+
+
+def _memorised(this: Evaluated) -> dict[str, Any] | None:
+    """How much of the samples stands on training pages; None without an index."""
+    found = nearest(this.lineage, "index")
+    if found is None:
+        return None
+    with Index.open(found.path) as index:
+        return memorised(this.measured["samples"], index)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_evaluated(path: Path) -> Evaluated:
     """Open an evaluation and follow it back as far as it goes."""
     artifact = open_artifact(path, "evaluation")
     lineage, missing = ancestors(artifact)
-    resolved = artifact.path.resolve()
     return Evaluated(
-        name=f"{resolved.parent.name}/{resolved.name}",
+        name=run_and_name(artifact.path),
         artifact=artifact,
-        measured=json.loads((artifact.path / EVALUATION).read_text(encoding="utf-8")),
+        measured=_json(artifact.path / EVALUATION),
         answers=read_answers(artifact.path / ANSWERS) if ANSWERS in artifact.manifest["files"] else [],
         lineage=lineage,
         missing=missing,
@@ -98,11 +179,12 @@ def read_evaluated(path: Path) -> Evaluated:
 
 def _compared(this: Evaluated, other: Evaluated) -> dict[str, Any]:
     """Both evaluations' tables, and what differs between them."""
-    for one in (this, other):
-        if not one.answers:
-            raise InputError(f"{one.artifact.path} asked no questions: compare evaluations that were given --questions")
+    silent = [one for one in (this, other) if not one.answers]
+    if len(silent) == 1:
+        raise InputError(f"{silent[0].artifact.path} asked no questions: give both evaluations --questions, or none")
     truths = [truth for truth in (this.truth(), other.truth()) if truth is not None]
-    groups = [{row["group"]: row for row in one.measured["questions"]["groups"]} for one in (this, other)]
+    asked = [one.measured["questions"]["groups"] if one.answers else [] for one in (this, other)]
+    groups = [{row["group"]: row for row in rows} for rows in asked]
     return {
         "names": _short_names(this, other),
         "groups": [
@@ -122,23 +204,21 @@ def _short_names(this: Evaluated, other: Evaluated) -> list[str]:
     return [part[1] if parts[0][0] == parts[1][0] else part[0] for part in parts]
 
 
-def _render(this: Evaluated, compared: dict[str, Any] | None) -> str:
+def _render(this: Evaluated, compared: dict[str, Any] | None, plots: Plots, figures: dict[str, Any]) -> str:
     pages = environment()
-    pages.filters.update(page=page_of, option=_option, interval=_interval)
-    model = this.models[0]
-    corpus, classifier = nearest(this.lineage, "corpus"), nearest(this.lineage, "classifier")
+    pages.filters.update(page=page_of, option=_option, interval=_interval, pointer=_pointer)
     return pages.get_template("report.html.jinja").render(
-        title=f"{model.path.resolve().parent.name}/{model.path.name}",
-        model=model,
+        title=figures["model"]["name"],
+        figures=figures,
+        model=this.models[0],
         models=this.models[::-1],
-        pretrained=next((one for one in this.models if "tokens_read" in one.facts), None),
+        pretrained=this.pretrained,
         later_seconds=sum(one.manifest["made_by"]["seconds"] for one in this.models if "model" in one.inputs),
-        measured={"questions": None, "filter": None, "pages": [], "vocabulary": None, **this.measured},
-        corpus=corpus,
-        roc=roc_figure(classifier, corpus) if classifier and corpus else None,
+        measured=figures["evaluation"],
+        corpus=nearest(this.lineage, "corpus"),
         lineage=this.latest_first,
         missing=this.missing,
-        plots=[plot for one in reversed(this.models) for plot in _plots(one, this.measured)],
+        plots=plots,
         shown_answers=shown_answers(this.answers),
         compared=compared,
     )
@@ -160,6 +240,11 @@ def _interval(share: dict[str, Any]) -> str:
     return f"{100 * share['low']:.{digits}f}–{100 * share['high']:.{digits}f}"
 
 
+def _pointer(name: str) -> str:
+    """A key as a part of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def _option(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST_OPTION_CHARACTERS else text[: LONGEST_OPTION_CHARACTERS - 3] + "..."
@@ -173,56 +258,3 @@ def shown_answers(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
         places = {round(last * pick / (ANSWERS_SHOWN - 1)) for pick in range(ANSWERS_SHOWN)}
         shown[group] = [some[place] for place in sorted(places)]
     return shown
-
-
-def _plots(model: Artifact, measured: dict[str, Any]) -> list[dict[str, str]]:
-    """The curves of one model's training, each with a caption."""
-    rows = read_metrics(model.path / LOGS)
-    if not rows:
-        return []
-    if "model" in model.inputs:
-        return _later_plots(model.path.name, rows)
-    return _pretraining_plots(model, rows, measured)
-
-
-def _later_plots(name: str, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Loss and rewards of a stage after pretraining, by step."""
-    plots = []
-    names = dict.fromkeys(key for row in rows for key in row)
-    rewards = [key for key in names if ("reward" in key or key == "held_back/right_fraction") and not key.endswith("std")]
-    for keys, label, caption in (
-        ([key for key in names if key == "train/loss"], "loss", "training loss"),
-        (rewards[:4], "mean of a step", "rewards"),
-    ):
-        series = []
-        for key in keys:
-            points = [(row["step"], row[key]) for row in rows if key in row]
-            values = smoothed([value for _, value in points], window=max(1, len(points) // 40))
-            series.append(Series(key, [step for step, _ in points], values))
-        if series:
-            plots.append(
-                {"svg": line_plot(series, x_label="step", y_label=label), "caption": f"{name}: {caption}, smoothed."}
-            )
-    return plots
-
-
-def _pretraining_plots(model: Artifact, rows: list[dict[str, Any]], measured: dict[str, Any]) -> list[dict[str, str]]:
-    options = model.options
-    step_tokens = options["batch_rows"] * options["context_tokens"] / 1e6
-    read = [(row["step"] + 1) * step_tokens for row in rows]
-    losses = Series("training loss", read, smoothed([row["train/loss"] for row in rows], window=20))
-    loss = line_plot([losses], x_label="million tokens read", y_label="nats per token", top_quantile=0.98)
-    plots = [{"svg": loss, "caption": f"{model.path.name}: training loss, mean of 20 steps."}]
-    scored = [
-        (x, row["held_out/bits_per_byte"]) for x, row in zip(read, rows, strict=True) if "held_out/bits_per_byte" in row
-    ]
-    if scored:
-        curve = [Series("model, a few held-out documents", [x for x, _ in scored], [y for _, y in scored])]
-        ends = [read[0], read[-1]]
-        for name, value in measured["bits_per_byte"].items():
-            if name != "model":
-                curve.append(Series(name.replace("_", " ") + ", all of them", ends, [value, value], dashed=True))
-        svg = line_plot(curve, x_label="million tokens read", y_label="bits per byte")
-        caption = f"{model.path.name}: held-out bits per byte while training; dashed: the baselines' final figures."
-        plots.append({"svg": svg, "caption": caption})
-    return plots

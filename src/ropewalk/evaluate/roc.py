@@ -7,12 +7,13 @@ from typing import Any
 
 from ropewalk.artifact import Artifact
 from ropewalk.corpus.classifier import ROC
-from ropewalk.evaluate.plots import Series, line_plot
+from ropewalk.evaluate.curves import Plot
+from ropewalk.evaluate.plots import Series
 
 MOST_POINTS = 400
 
 
-def roc_figure(classifier: Artifact, corpus: Artifact) -> dict[str, str]:
+def roc_plot(classifier: Artifact, corpus: Artifact) -> Plot:
     """A plot of roc.json, and in words what the corpus' threshold keeps."""
     points: list[dict[str, Any]] = json.loads((classifier.path / ROC).read_text(encoding="utf-8"))
     # Where the quantile decided, the least score that it kept is the threshold.
@@ -24,11 +25,10 @@ def roc_figure(classifier: Artifact, corpus: Artifact) -> dict[str, str]:
     true = [0.0, *(point["true_positive_fraction"] for point in drawn), 1.0]
     here = [kept["false_positive_fraction"]], [kept["true_positive_fraction"]]
     series = [Series("any threshold", false, true), Series(f"{threshold:.3g}, as here", *here)]
-    svg = line_plot(series, x_label="unwanted texts kept", y_label="wanted texts kept")
     facts, wanted, others = classifier.facts, kept["true_positive_fraction"], kept["false_positive_fraction"]
     caption = (
         f"The classifier on {facts['held_out_texts']:,} labelled texts that it has not seen: area under the curve "
         f"{facts['held_out_roc_auc']:.4f}. At {threshold:.3g}, as in this corpus, {wanted:.1%} of the wanted texts and "
         f"{others:.1%} of the others are kept."
     )
-    return {"svg": svg, "caption": caption}
+    return Plot("classifier", f"{classifier.path.name}/{ROC}", caption, series, "unwanted texts kept", "wanted texts kept")

@@ -18,8 +18,9 @@ import numpy as np
 
 from ropewalk.artifact import Artifact, Part
 from ropewalk.evaluate import SweepOptions
+from ropewalk.evaluate.curves import Plot
 from ropewalk.evaluate.page import environment
-from ropewalk.evaluate.plots import Series, line_plot
+from ropewalk.evaluate.plots import Series
 from ropewalk.model.config import PRESETS, ModelConfig
 from ropewalk.pretrain import CONTEXT_TOKENS, PretrainOptions
 from ropewalk.pretrain import run as run_pretrain
@@ -73,7 +74,7 @@ def make_sweep(options: SweepOptions, part: Part) -> dict[str, Any]:
         "ahead": {"operations": ahead, "bits_per_byte": round(law.at(ahead), 4)},
     }
     (part.folder / SWEEP).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    (part.folder / "index.html").write_text(_page(part.folder, figures, law), encoding="utf-8")
+    (part.folder / "index.html").write_text(_page(part.folder, figures), encoding="utf-8")
     say(f"bits per byte fall with operations to the power of {-law.exponent:.3f}, {law.off_fraction:.1%} off at most")
     return {"depths": [row["depth"] for row in rows], **{key: figures[key] for key in ("law", "ahead")}}
 
@@ -124,13 +125,19 @@ def _row(depth: int, config: ModelConfig, models: Sequence[Artifact]) -> dict[st
     }
 
 
-def _page(folder: Path, figures: dict[str, Any], law: Law) -> str:
+def sweep_plot(figures: dict[str, Any]) -> Plot:
+    """The measured points and the law, of the figures that sweep.json holds."""
+    law = Law(**figures["law"])
     operations = [row["operations"] for row in figures["models"]]
-    line = list(np.geomspace(operations[0], figures["ahead"]["operations"], 40))
+    line = [float(place) for place in np.geomspace(operations[0], figures["ahead"]["operations"], 40)]
     series = [
         Series("measured", operations, [row["mean"] for row in figures["models"]], points=True),
         Series("law", line, [law.at(c) for c in line], dashed=True),
     ]
-    plot = line_plot(series, x_label="operations to train", y_label="held-out bits per byte", logarithmic=True)
+    caption = "Each point is the mean over seeds; both axes are logarithmic."
+    return Plot("sweep", SWEEP, caption, series, "operations to train", "held-out bits per byte", logarithmic=True)
+
+
+def _page(folder: Path, figures: dict[str, Any]) -> str:
     title = folder.resolve().name.removesuffix(".part")
-    return environment().get_template("sweep.html.jinja").render(title=title, figures=figures, plot=plot)
+    return environment().get_template("sweep.html.jinja").render(title=title, figures=figures, plot=sweep_plot(figures))

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from ropewalk.engine.confidence import LOW_CONFIDENCE
 from ropewalk.evaluate.answers import Answer
-from ropewalk.evaluate.questions import Question, agrees
+from ropewalk.evaluate.checks import agrees
+from ropewalk.evaluate.questions import Question
 from ropewalk.evaluate.shares import area_under_curve, share
 
 Key = TypeVar("Key", bound=Hashable)
@@ -113,6 +114,22 @@ def is_unsupported(answer: Answer) -> bool:
 def is_flagged(answer: Answer) -> bool:
     """Whether a reader is warned: it occurs nowhere, or the model was not sure."""
     return is_doubtful(answer) or is_unsupported(answer)
+
+
+def abstention(answers: Sequence[Answer]) -> tuple[list[float], list[float]]:
+    """How right what is answered is, when the least sure answers are withheld one after another.
+
+    Refusals are never answers. Returns the share of all questions that is answered, and the share of right ones in it.
+    """
+    claims = sorted((one for one in answers if one.claims), key=lambda one: -one.confidence)
+    answered, right = [], []
+    hits = 0
+    for number, one in enumerate(claims, start=1):
+        hits += one.grade == "right"
+        if number == len(claims) or claims[number].confidence < one.confidence:
+            answered.append(number / len(answers))
+            right.append(hits / number)
+    return answered, right
 
 
 def _confidence(answers: Sequence[Answer]) -> dict[str, Any]:

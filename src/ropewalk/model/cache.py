@@ -1,77 +1,129 @@
-"""Keys and values of the positions already read, in one slot a sequence.
+"""Keys and values of the positions already read, in pages that sequences hold.
 
-Shapes: L layers, B slots, G key/value heads, S positions, K head width, D model width.
+Shapes: L layers, B sequences, G key/value heads, T new positions, S positions of a sequence, K head width, D model width,
+P pages, N flattened positions.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ropewalk.model.config import ModelConfig
 
-FIRST_TOKENS = 256
+PAGE_TOKENS = 16
+FIRST_PAGES = 64
+
+
+def pages_for(tokens: int) -> int:
+    """How many pages so many positions fill."""
+    return -(-tokens // PAGE_TOKENS)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a forward pass writes and what it reads, the same in every layer.
+
+    written_N: the new positions' places among all of the cache's. table_BP: the pages of each sequence. before_BT: the
+    places one position before the new ones.
+    """
+
+    written_N: Tensor
+    table_BP: Tensor
+    before_BT: Tensor
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One layer's keys and values during a forward pass."""
+
+    k_GNK: Tensor
+    v_GNK: Tensor
+    places: Places
+
+    def store(self, k_BGTK: Tensor, v_BGTK: Tensor) -> None:
+        """Store the keys and values of new positions."""
+        _, G, _, K = k_BGTK.shape
+        for cache_GNK, new_BGTK in ((self.k_GNK, k_BGTK), (self.v_GNK, v_BGTK)):
+            cache_GNK.index_copy_(1, self.places.written_N, new_BGTK.transpose(0, 1).reshape(G, -1, K))
+
+    def extend(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the keys and values of new positions; return those of all positions, (B, G, S, K) each.
+
+        S is what the table's pages hold; what lies behind a sequence's end is for the mask to hide.
+        """
+        self.store(k_BGTK, v_BGTK)
+        B, G, _, K = k_BGTK.shape
+        held = []
+        for cache_GNK in (self.k_GNK, self.v_GNK):
+            read_GPK = cache_GNK.view(G, -1, PAGE_TOKENS * K).index_select(1, self.places.table_BP.flatten())
+            held.append(read_GPK.view(G, B, -1, K).transpose(0, 1))
+        return held[0], held[1]
 
 
 class KeyValueCache:
-    """Room for `slots` sequences of up to `capacity_tokens` each, all layers, in the activations' precision.
+    """Room for pages of 16 positions each, all layers, in the activations' precision.
 
-    Memory is taken as sequences grow, in doublings, up to the capacity: eight slots of SmolLM2's 8,192 tokens would take
-    3 GB at once, and few conversations come near.
+    A sequence's positions lie in the pages that its row of a table names, in order. Two rows may name one page, and the same
+    beginning is then held once. Page 0 is nobody's: rows end with it, and padding is written there.
 
-    A slot is reused by starting again at position 0: what lies beyond a sequence's own length is never looked at.
+    Memory is taken as pages are written to, in doublings, up to `pages`: 65,536 tokens of SmolLM2 would take 3 GB at once,
+    and few conversations come near. What a page held before is never looked at, so pages are not cleared.
     """
 
     def __init__(
-        self,
-        config: ModelConfig,
-        *,
-        slots: int,
-        capacity_tokens: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | None = None,
+        self, config: ModelConfig, *, pages: int, dtype: torch.dtype = torch.float32, device: torch.device | None = None
     ) -> None:
-        self.capacity_tokens = capacity_tokens
-        shape = (slots, config.key_value_heads, min(FIRST_TOKENS, capacity_tokens), config.head_width)
-        self.k_LBGSK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
-        self.v_LBGSK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
-        smeared = slots if "smear" in config.extras else 0
-        self.x_BSD = torch.zeros(smeared, min(FIRST_TOKENS, capacity_tokens), config.width, dtype=dtype, device=device)
+        self.pages = pages
+        places = min(FIRST_PAGES, 1 + pages) * PAGE_TOKENS
+        shape = (config.key_value_heads, places, config.head_width)
+        self.k_LGNK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
+        self.v_LGNK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
+        smeared = 1 if "smear" in config.extras else 0
+        self.x_1ND = torch.zeros(smeared, places, config.width, dtype=dtype, device=device)
 
-    def extend(
-        self, layer: int, slots_B: Tensor, positions_BT: Tensor, k_BGTK: Tensor, v_BGTK: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Store the keys and values of new positions; return those of all positions so far, (B, G, S, K) each.
+    def places(self, table_BP: Tensor, positions_BT: Tensor) -> Places:
+        """Where these positions of the sequences with these pages lie. Takes memory for them."""
+        self._grow(int(table_BP.max()) + 1)
 
-        S is the longest length among these slots; shorter ones carry old values behind, for the mask to hide.
-        """
-        length = self._length(positions_BT)
-        rows_B1, columns_BT = slots_B[:, None], positions_BT
-        held = []
-        for cache_LBGSK, new_BGTK in ((self.k_LBGSK, k_BGTK), (self.v_LBGSK, v_BGTK)):
-            if length > cache_LBGSK[layer].shape[2]:
-                cache_LBGSK[layer] = self._grown(cache_LBGSK[layer], length)
-            cache_LBGSK[layer].transpose(1, 2)[rows_B1, columns_BT] = new_BGTK.transpose(1, 2)
-            held.append(cache_LBGSK[layer][slots_B, :, :length])
-        return held[0], held[1]
+        def place_of(of_BT: Tensor) -> Tensor:
+            return table_BP.gather(1, of_BT // PAGE_TOKENS) * PAGE_TOKENS + of_BT % PAGE_TOKENS
 
-    def one_before(self, slots_B: Tensor, positions_BT: Tensor, x_BTD: Tensor) -> Tensor:
+        before_BT = place_of((positions_BT - 1).clamp(min=0))
+        return Places(place_of(positions_BT).flatten(), table_BP, before_BT)
+
+    def layer(self, layer: int, places: Places) -> Memory:
+        """One layer's part, for a pass that writes and reads there."""
+        return Memory(self.k_LGNK[layer], self.v_LGNK[layer], places)
+
+    def one_before(self, places: Places, positions_BT: Tensor, x_BTD: Tensor) -> Tensor:
         """Store the embeddings of new positions; return those one position before each (B, T, D), 0 before the first."""
-        length = self._length(positions_BT)
-        if length > self.x_BSD.shape[1]:
-            self.x_BSD = self._grown(self.x_BSD[:, None], length)[:, 0]
-        self.x_BSD[slots_B[:, None], positions_BT] = x_BTD
-        return self.x_BSD[slots_B[:, None], (positions_BT - 1).clamp(min=0)] * (positions_BT > 0)[..., None]
+        self.x_1ND[0].index_copy_(0, places.written_N, x_BTD.flatten(0, 1))
+        return self.x_1ND[0][places.before_BT] * (positions_BT > 0)[..., None]
 
-    def _length(self, positions_BT: Tensor) -> int:
-        """How many positions the longest of these sequences has now."""
-        length = int(positions_BT.max()) + 1
-        assert length <= self.capacity_tokens, f"position {length - 1} lies beyond the cache's {self.capacity_tokens} tokens"
-        return length
+    def copy(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Let pages hold what others do, pair by pair."""
+        self._grow(max(targets, default=0) + 1)
+        for cache in (*self.k_LGNK, *self.v_LGNK, self.x_1ND):
+            paged = cache.unflatten(1, (-1, PAGE_TOKENS))
+            paged[:, targets] = paged[:, sources]
 
-    def _grown(self, old_BGSK: Tensor, length: int) -> Tensor:
-        """The same with room for `length` positions or more: the next power of two, as far as the capacity allows."""
-        B, G, S, K = old_BGSK.shape
-        new_BGSK = old_BGSK.new_zeros(B, G, min(1 << (length - 1).bit_length(), self.capacity_tokens), K)
-        new_BGSK[:, :, :S] = old_BGSK
-        return new_BGSK
+    def _grow(self, pages: int) -> None:
+        """Take memory for so many pages, page 0 among them: the next power of two, as far as there may be."""
+        assert pages <= 1 + self.pages, f"page {pages - 1} lies beyond the cache's {self.pages}"
+        if pages * PAGE_TOKENS <= self.k_LGNK[0].shape[1]:
+            return
+        places = min(1 << (pages - 1).bit_length(), 1 + self.pages) * PAGE_TOKENS
+
+        def grown(old: Tensor) -> Tensor:
+            new = old.new_zeros(old.shape[0], places, old.shape[2])
+            new[:, : old.shape[1]] = old
+            return new
+
+        for layers in (self.k_LGNK, self.v_LGNK):
+            for layer, old_GNK in enumerate(layers):
+                layers[layer] = grown(old_GNK)
+        self.x_1ND = grown(self.x_1ND)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,8 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ropewalk.model.adapter_file import ADAPTER, read_adapter
 from ropewalk.model.config import ModelConfig
 from ropewalk.model.families import HEAD, Stored, canonical, from_hugging_face, layout, to_hugging_face
+from ropewalk.model.lora import merged_weight
 from ropewalk.model.stream import stream
 from ropewalk.model.transformer import Transformer
 from ropewalk.runtime.errors import InputError
@@ -43,16 +46,20 @@ def save_model(model: Transformer, folder: Path, *, stop_ids: list[int], pad_id:
 
 def save_like(model: Transformer, base: Path, names: Sequence[str], folder: Path) -> None:
     """Write the weights into `folder`, and all other files of `names` as they are in the model folder `base`."""
-    for name in names:
-        if name != WEIGHTS:
-            shutil.copyfile(base / name, folder / name)
+    copy_but((WEIGHTS,), base, names, folder)
     _write_weights(model, folder)
+
+
+def copy_but(left_out: Collection[str], base: Path, names: Sequence[str], folder: Path) -> None:
+    """Copy the files `names` of a model folder but those, and but its adapter: that fits only what it was trained on."""
+    for name in names:
+        if name not in left_out and not name.startswith(f"{ADAPTER}/"):
+            shutil.copyfile(base / name, folder / name)
 
 
 def _write_weights(model: Transformer, folder: Path) -> None:
     held, shapes = stored_tensors(model.config)
-    weights = model.state_dict()
-    stream_weights(folder / WEIGHTS, shapes, lambda name: held[name].join(weights.__getitem__))
+    stream_weights(folder / WEIGHTS, shapes, lambda name: held[name].join(partial(merged_weight, model)))
 
 
 def write_configs(folder: Path, config: ModelConfig, ends: TextEnds, *, generation: Mapping[str, object]) -> None:
@@ -75,11 +82,12 @@ def stream_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], read: Call
     stream(path, shapes, read, metadata=METADATA)
 
 
-def load_model(folder: Path) -> Transformer:
-    """Read a model folder, weights as float32.
+def load_model(folder: Path, *, adapter: Path | None = None) -> Transformer:
+    """Read a model folder, weights as float32; with a PEFT folder's adapter merged into them, if one is given.
 
     Raises:
-        InputError: no model there, an unknown architecture, or weights that do not fit the config.
+        InputError: no model there, an unknown architecture, weights that do not fit the config, or an adapter that does not
+            fit the model.
     """
     config_path, weights_path = folder / CONFIG, folder / WEIGHTS
     for path in (config_path, weights_path):
@@ -90,7 +98,11 @@ def load_model(folder: Path) -> Transformer:
         weights = load_file(weights_path)
     except (ValueError, SafetensorError) as error:
         raise InputError(f"{folder} cannot be read ({error}): restore it, or make it again") from None
-    return assemble(from_hugging_face(described, where=str(config_path)), weights, where=str(weights_path))
+    config = from_hugging_face(described, where=str(config_path))
+    if adapter is not None:
+        change = read_adapter(adapter, config, *stored_tensors(config))
+        weights = {name: change.onto(canonical(config, name) or name, weight) for name, weight in weights.items()}
+    return assemble(config, weights, where=str(weights_path))
 
 
 def assemble(config: ModelConfig, weights: Mapping[str, Tensor], *, where: str) -> Transformer:

@@ -107,6 +107,13 @@ class ModelConfig:
         return total + (SMEAR_CHANNELS + 1 if "smear" in self.extras else 0) + ("backout" in self.extras)
 
     @property
+    def kept_values_per_token(self) -> int:
+        """Numbers that a forward pass leaves for the backward pass (after Korthikanti et al. 2022, without the scores)."""
+        attention = 2 * self.query_heads * self.head_width + 4 * self.key_value_heads * self.head_width
+        feed_forward = (3 if self.feed_forward == "swiglu" else 2) * self.feed_forward_width
+        return self.layers * (6 * self.width + 2 * attention + feed_forward) + 2 * self.width
+
+    @property
     def training_flops_per_token(self) -> float:
         """Forward and backward, 6 per weight, and attention over half of a full context (Hoffmann et al. 2022, app. F)."""
         scores = 6 * self.layers * self.query_heads * self.head_width * self.context_tokens

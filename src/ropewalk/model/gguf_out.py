@@ -51,6 +51,8 @@ class ExportOptions:
 
     model: Path
     """The model."""
+    adapter: Path | None = None
+    """A LoRA adapter to merge into it: a folder in PEFT's format."""
     out: Path
     """The file to write, as runs/tiny/model.gguf."""
     stored: Literal["f32", "f16", "q8_0"] = "f16"
@@ -64,7 +66,7 @@ def run_export(options: ExportOptions) -> None:
 
     Raises:
         OptionError: a file stands there. ArtifactError: no model.
-        InputError: a shape or a tokenizer that GGUF, or this writer, has no name for.
+        InputError: a shape or a tokenizer that GGUF, or this writer, has no name for; an adapter of another model.
         MachineError: the library gguf is not installed.
     """
     if options.out.exists() and not options.force:
@@ -77,7 +79,7 @@ def run_export(options: ExportOptions) -> None:
     from ropewalk.model.families import to_hugging_face
 
     folder = open_artifact(options.model, "model").path
-    model = load_model(folder)
+    model = load_model(folder, adapter=options.adapter)
     kind = to_hugging_face(model.config)["model_type"]
     if kind not in ("llama", "qwen2", "qwen3", "gpt2") or model.config.rope_scaling:
         raise InputError(f"{options.model} has a shape that llama.cpp does not: only {kind!r} itself reads it")

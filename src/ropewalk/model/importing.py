@@ -9,6 +9,7 @@ from typing import Any
 
 from ropewalk.artifact import Part, is_remote, list_remote
 from ropewalk.model import ImportOptions
+from ropewalk.model.adapter_file import Adapter, read_adapter
 from ropewalk.model.checkpoint import WEIGHTS, check_fit, stored_tensors, stream_weights, write_configs
 from ropewalk.model.gguf_file import open_gguf
 from ropewalk.model.hugging_face import open_folder
@@ -34,7 +35,7 @@ def fetched(address: str, folder: Path) -> Path:
     if not files:
         raise InputError(f"{address} has no model in it: give a folder with config.json and safetensors, or a GGUF file")
     here = folder / "source"
-    here.mkdir(exist_ok=True)
+    here.mkdir(parents=True, exist_ok=True)
     with progress("fetch", total=sum(file.size_bytes for file in files) / 1e6, unit="MB") as bar:
         for file in files:
             path = here / file.name
@@ -54,8 +55,13 @@ def make_import(part: Part, options: ImportOptions) -> dict[str, Any]:
     source = fetched(str(options.source), part.scratch) if is_remote(options.source) else Path(options.source)
     foreign = open_folder(source) if source.is_dir() else open_gguf(source)
     config = foreign.config
-    _, shapes = stored_tensors(config)
+    held, shapes = stored_tensors(config)
     check_fit(shapes, foreign.shapes, where=str(source))
+    change = Adapter({}, {})
+    if options.adapter is not None:
+        given = str(options.adapter)
+        folder = fetched(given, part.scratch / "adapter") if is_remote(given) else Path(given)
+        change = read_adapter(folder, config, held, shapes)
     foreign.write_tokenizer(part.folder)
     tokenizer = Tokenizer.load(part.folder)
     check_merges(part.folder / TOKENIZER_JSON)
@@ -65,7 +71,7 @@ def make_import(part: Part, options: ImportOptions) -> dict[str, Any]:
             "they do not belong together, take them from where they were made"
         )
     write_configs(part.folder, config, foreign.ends, generation=foreign.generation)
-    stream_weights(part.folder / WEIGHTS, shapes, foreign.read)
+    stream_weights(part.folder / WEIGHTS, shapes, lambda name: change.onto(name, foreign.read(name)))
     about = dict(foreign.about)
     if is_remote(options.source):
         about |= {"source": str(options.source), "name": str(options.source).rstrip("/").rpartition("/")[2]}

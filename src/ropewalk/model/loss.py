@@ -38,7 +38,8 @@ def linear_cross_entropy(
     of losses, a policy's for example, give the function that takes the losses to the objective's slope at each of them: the
     gradient is then the objective's.
 
-    The gradients are computed in the forward pass while a chunk's logits are at hand: nothing of size N x V is kept.
+    The gradients are computed in the forward pass while a chunk's logits are at hand: nothing of size N x V is kept, and
+    nothing is computed for what is frozen.
 
     softcap: the logits z are softcap * tanh(z / softcap), as `Transformer.logits` gives them.
     barred: ids that have no probability, because what drew the targets never draws them.
@@ -83,11 +84,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         barred: Tensor | None,
         compiled: bool,
     ) -> tuple[Tensor, Tensor]:
-        wants_gradients = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        wants_hidden, wants_head = ctx.needs_input_grad[:2]
         losses_N = torch.empty(len(targets_N), device=hidden_ND.device)
         weights_N = torch.empty_like(losses_N)
-        d_hidden_ND = torch.empty_like(hidden_ND) if wants_gradients else None
-        d_head_VD = torch.zeros_like(head_VD) if wants_gradients else None
+        d_hidden_ND = torch.empty_like(hidden_ND) if wants_hidden else None
+        d_head_VD = torch.zeros_like(head_VD) if wants_head else None
         multiplied_VD = head_VD.to(hidden_ND.dtype)
         barred = None if barred is None else barred.to(hidden_ND.device)
         size = GPU_CHUNK_TOKENS if hidden_ND.is_cuda else CHUNK_TOKENS
@@ -97,17 +98,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
             logits_CV = hidden_ND[chunk] @ multiplied_VD.T
             if barred is not None:
                 logits_CV.index_fill_(1, barred, -torch.inf)
-            fused = compiled and hidden_ND.is_cuda and len(logits_CV) == size  # others would be compiled size by size
-            read = _compiled_reading() if fused else read_logits
             if callable(weights):
-                losses_N[chunk], _ = read(logits_CV.clone(), targets_C1, None, softcap)
-                weights_N[chunk] = weights(losses_N[chunk], chunk)
+
+                def weigh(losses_C: Tensor, chunk: slice = chunk) -> Tensor:
+                    weights_N[chunk] = weights(losses_C, chunk)
+                    return weights_N[chunk, None]
+
+                losses_N[chunk], d_logits_CV = read_logits(logits_CV, targets_C1, weigh, softcap)
             else:
                 weights_N[chunk] = weights[chunk]
-            weights_C1 = weights_N[chunk, None] if wants_gradients else None
-            losses_N[chunk], d_logits_CV = read(logits_CV, targets_C1, weights_C1, softcap)
-            if d_hidden_ND is not None and d_head_VD is not None and d_logits_CV is not None:
+                weights_C1 = weights_N[chunk, None] if wants_hidden or wants_head else None
+                fused = compiled and hidden_ND.is_cuda and len(logits_CV) == size  # others would be compiled size by size
+                read = _compiled_reading() if fused else read_logits
+                losses_N[chunk], d_logits_CV = read(logits_CV, targets_C1, weights_C1, softcap)
+            if d_logits_CV is not None and d_hidden_ND is not None:
                 torch.mm(d_logits_CV, multiplied_VD, out=d_hidden_ND[chunk])
+            if d_logits_CV is not None and d_head_VD is not None:
                 _add_product(d_head_VD, d_logits_CV.T, hidden_ND[chunk])
         ctx.save_for_backward(d_hidden_ND, d_head_VD)
         ctx.mark_non_differentiable(losses_N)
@@ -117,13 +123,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         d_loss = gradients[0]
         d_hidden_ND, d_head_VD = ctx.saved_tensors
-        return d_hidden_ND * d_loss, d_head_VD * d_loss, None, None, None, None, None
+        scaled = (None if gradient is None else gradient * d_loss for gradient in (d_hidden_ND, d_head_VD))
+        return *scaled, None, None, None, None, None
 
 
 def read_logits(
-    logits_CV: Tensor, targets_C1: Tensor, weights_C1: Tensor | None, softcap: float | None
+    logits_CV: Tensor,
+    targets_C1: Tensor,
+    weights_C1: Tensor | Callable[[Tensor], Tensor] | None,
+    softcap: float | None,
 ) -> tuple[Tensor, Tensor | None]:
     """A chunk's losses in nats (C,) and, where weights are given, the weighted losses' slope in its logits (C, V).
+
+    weights_C1: may be a function of the losses.
 
     d loss / d logits = (softmax - one-hot of the target) x weight, times the softcap's own slope. Logits in float32 are
     written over: memory is what this costs when it is not compiled.
@@ -141,6 +153,8 @@ def read_logits(
     losses_C = (sums_C1.log() - at_target_C1)[:, 0]
     if weights_C1 is None:
         return losses_C, None
+    if not isinstance(weights_C1, Tensor):
+        weights_C1 = weights_C1(losses_C)
     slopes_CV = scores_CV.mul_(weights_C1 / sums_C1)
     if compiling:
         is_target_CV = torch.arange(logits_CV.shape[1], device=logits_CV.device) == targets_C1

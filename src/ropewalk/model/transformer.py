@@ -7,18 +7,22 @@ K head width, V vocabulary, L layers, N flattened tokens.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ropewalk.model.cache import KeyValueCache
+from ropewalk.model.attention import attend, attend_held
+from ropewalk.model.cache import PAGE_TOKENS, KeyValueCache, Memory, Places
 from ropewalk.model.config import SMEAR_CHANNELS, VALUE_GATE_CHANNELS, ModelConfig
 from ropewalk.model.float8 import fits_float8, float8_linear
 from ropewalk.model.loss import Weights, linear_cross_entropy
 
 SHARPNESS = 1.2**2  # nanochat multiplies queries and keys by 1.2 each
+Angles = tuple[Tensor, Tensor] | None
+Decode = Callable[[Tensor, Angles, Tensor, KeyValueCache, Places], Tensor]
 
 
 class RMSNorm(nn.Module):
@@ -53,6 +57,7 @@ class Linear(nn.Linear):
     """A matrix kept in float32 and multiplied in the precision of what comes in, or, `in_float8`, in less."""
 
     in_float8 = False
+    adapted = False  # whether it adds to the product
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         bias = None if self.bias is None else self.bias.to(x.dtype)
@@ -89,32 +94,17 @@ def rotate(x_BHTK: Tensor, cos_B1TK: Tensor, sin_B1TK: Tensor) -> Tensor:
     return x_BHTK * cos_B1TK + torch.cat((-second, first), dim=-1) * sin_B1TK
 
 
-def documents_mask(documents_BT: Tensor) -> Tensor:
+def documents_mask(documents_BT: Tensor, branches_BT: Tensor | None = None) -> Tensor:
     """Which positions see which where a row holds several documents, boolean (B, 1, T, T).
 
     `documents_BT` numbers each position's document within its row; a position sees itself and what is left of it there.
+    With `branches_BT`, a document goes on from its beginning, branch 0, in several ways that do not see each other.
     """
     T = documents_BT.shape[1]
-    same_BTS = documents_BT[:, :, None] == documents_BT[:, None, :]
-    return (same_BTS & torch.ones(T, T, dtype=torch.bool, device=documents_BT.device).tril())[:, None]
-
-
-def attend(
-    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, *, mask_B1TS: Tensor | None = None, sharpness: float = 1.0
-) -> Tensor:
-    """Mix each position with those before it. Returns (B, H, T, K).
-
-    Without a mask, queries and keys are the same T positions and each sees itself and what is left of it.
-    Groups of H / G query heads share one key/value head (Ainslie et al. 2023, GQA).
-    """
-    heads_per_group = q_BHTK.shape[1] // k_BGSK.shape[1]
-    share = heads_per_group > 1 and q_BHTK.is_cuda  # a GPU's kernels read a shared head where it lies
-    if heads_per_group > 1 and not share:
-        k_BGSK, v_BGSK = (x.repeat_interleave(heads_per_group, dim=1) for x in (k_BGSK, v_BGSK))
-    scale = sharpness * q_BHTK.shape[-1] ** -0.5
-    return functional.scaled_dot_product_attention(
-        q_BHTK, k_BGSK, v_BGSK, attn_mask=mask_B1TS, is_causal=mask_B1TS is None, scale=scale, enable_gqa=share
-    )
+    seen_BTS = documents_BT[:, :, None] == documents_BT[:, None, :]
+    if branches_BT is not None:
+        seen_BTS &= (branches_BT[:, None, :] == 0) | (branches_BT[:, :, None] == branches_BT[:, None, :])
+    return (seen_BTS & torch.ones(T, T, dtype=torch.bool, device=documents_BT.device).tril())[:, None]
 
 
 class Attention(nn.Module):
@@ -124,6 +114,7 @@ class Attention(nn.Module):
         super().__init__()
         D, H, G, K = config.width, config.query_heads, config.key_value_heads, config.head_width
         self.heads, self.groups, self.head_width = H, G, K
+        self.joined: nn.Module | None = None  # one matrix in the place of the next three
         biases = config.attention_bias != "none"
         self.q_proj = Linear(D, H * K, bias=biases)
         self.k_proj = Linear(D, G * K, bias=biases)
@@ -139,7 +130,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x_BTD: Tensor,
-        angles: tuple[Tensor, Tensor] | None,
+        angles: Angles,
         memory: Memory | None,
         mask_B1TS: Tensor | None,
         values_BTGK: Tensor | None,
@@ -157,9 +148,11 @@ class Attention(nn.Module):
         q_BHTK, k_BGTK = self.q_norm(q_BHTK), self.k_norm(k_BGTK)
         if angles is not None:
             q_BHTK, k_BGTK = rotate(q_BHTK, *angles), rotate(k_BGTK, *angles)
-        if memory is not None:
-            k_BGTK, v_BGTK = memory.extend(k_BGTK, v_BGTK)
-        mixed_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask_B1TS=mask_B1TS, sharpness=self.sharpness)
+        if memory is None:
+            mixed_BHTK = attend(q_BHTK, k_BGTK, v_BGTK, mask_B1TS=mask_B1TS, sharpness=self.sharpness)
+        else:
+            assert mask_B1TS is not None
+            mixed_BHTK = attend_held(q_BHTK, k_BGTK, v_BGTK, memory, mask_B1TS, sharpness=self.sharpness)
         return self.o_proj(mixed_BHTK.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
 
     def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,22 +160,16 @@ class Attention(nn.Module):
 
         On a GPU by one product, which fills it better than three; not in float8, where scaling them apart is faster.
         """
+        if self.joined is not None:
+            widths = [self.heads * self.head_width, *(2 * [self.groups * self.head_width])]
+            q, k, v = self.joined(x_BTD).split(widths, dim=-1)
+            return q, k, v
         parts = (self.q_proj, self.k_proj, self.v_proj)
-        if not x_BTD.is_cuda or self.q_proj.bias is not None or self.q_proj.in_float8:
+        if not x_BTD.is_cuda or any(part.bias is not None or part.in_float8 or part.adapted for part in parts):
             return self.q_proj(x_BTD), self.k_proj(x_BTD), self.v_proj(x_BTD)
         weight = torch.cat([part.weight for part in parts]).to(x_BTD.dtype)
         q, k, v = functional.linear(x_BTD, weight).split([part.out_features for part in parts], dim=-1)
         return q, k, v
-
-
-class Memory:
-    """One layer's view of the cache during a forward pass."""
-
-    def __init__(self, cache: KeyValueCache, layer: int, slots_B: Tensor, positions_BT: Tensor) -> None:
-        self.cache, self.layer, self.slots_B, self.positions_BT = cache, layer, slots_B, positions_BT
-
-    def extend(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
-        return self.cache.extend(self.layer, self.slots_B, self.positions_BT, k_BGTK, v_BGTK)
 
 
 class FeedForward(nn.Module):
@@ -191,13 +178,17 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.kind, D, F, bias = config.feed_forward, config.width, config.feed_forward_width, config.feed_forward_bias
+        self.joined: nn.Module | None = None  # one matrix in the place of the next two
         if self.kind == "swiglu":
             self.gate_proj = Linear(D, F, bias=bias)
         self.up_proj = Linear(D, F, bias=bias)
         self.down_proj = Linear(F, D, bias=bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        if self.kind == "swiglu":
+        if self.joined is not None:
+            gate_BTF, up_BTF = self.joined(x_BTD).chunk(2, dim=-1)
+            hidden_BTF = functional.silu(gate_BTF) * up_BTF
+        elif self.kind == "swiglu":
             hidden_BTF = functional.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD)
         elif self.kind == "squared_relu":
             hidden_BTF = functional.relu(self.up_proj(x_BTD)).square()
@@ -224,7 +215,7 @@ class Block(nn.Module):
         self,
         x_BTD: Tensor,
         start_BTD: Tensor,
-        angles: tuple[Tensor, Tensor] | None,
+        angles: Angles,
         memory: Memory | None = None,
         mask_B1TS: Tensor | None = None,
         values_BTGK: Tensor | None = None,
@@ -268,13 +259,14 @@ class Transformer(nn.Module):
 
     precision: of the activations; weights are kept in float32. recompute: compute a block's activations again in the
     backward pass, for a third more work and a fraction of the memory (Chen et al. 2016). compiled: the loss reads logits in
-    compiled loops where that is faster.
+    compiled loops where that is faster. decode: what takes one new token a sequence through the blocks in their place.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.precision, self.recompute, self.compiled = torch.float32, False, False
+        self.decode: Decode | None = None
         self.model = Decoder(config)
         self.lm_head = Linear(config.width, config.vocabulary, bias=False)
         if config.tied_head:
@@ -285,15 +277,17 @@ class Transformer(nn.Module):
         ids_BT: Tensor,
         *,
         cache: KeyValueCache | None = None,
-        slots_B: Tensor | None = None,
+        table_BP: Tensor | None = None,
         positions_BT: Tensor | None = None,
         documents_BT: Tensor | None = None,
+        branches_BT: Tensor | None = None,
     ) -> Tensor:
         """Read token ids and return the hidden states (B, T, D).
 
-        With a cache, row b continues the sequence in slot `slots_B[b]` at `positions_BT[b]`, which also see what the slot
-        holds before them. Without one, every row is a sequence of its own from position 0, or several that do not see
-        each other: `documents_BT` numbers them, and `positions_BT` counts from 0 in each.
+        With a cache, row b continues the sequence in the pages `table_BP[b]` at `positions_BT[b]`, which also see what the
+        pages hold before them. Without one, every row is a sequence of its own from position 0, or several that do not see
+        each other: `documents_BT` numbers them, and `positions_BT` counts from 0 in each. Where sequences begin alike,
+        they may be one document whose beginning is read once: `branches_BT` is 0 there and numbers how it goes on.
         """
         if positions_BT is None:
             positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]  # one row of positions serves all
@@ -302,19 +296,19 @@ class Transformer(nn.Module):
             frequencies = rotary_frequencies(self.config).to(ids_BT.device)
             cos_B1TK, sin_B1TK = rotary_angles(positions_BT, frequencies)
             angles = cos_B1TK.to(x_BTD.dtype), sin_B1TK.to(x_BTD.dtype)
-        mask_B1TS = None
+        mask_B1TS = places = None
         if cache is not None:
-            S = int(positions_BT.max()) + 1
+            assert table_BP is not None
+            places, S = cache.places(table_BP, positions_BT), table_BP.shape[1] * PAGE_TOKENS
             mask_B1TS = (torch.arange(S, device=positions_BT.device) <= positions_BT[..., None])[:, None]
         elif documents_BT is not None:
-            mask_B1TS = documents_mask(documents_BT)
+            mask_B1TS = documents_mask(documents_BT, branches_BT)
         if "smear" in self.config.extras:
-            before_BTD = _one_before(x_BTD, positions_BT)
-            if cache is not None:
-                assert slots_B is not None
-                before_BTD = cache.one_before(slots_B, positions_BT, x_BTD)
+            before_BTD = _one_before(x_BTD, positions_BT, None if branches_BT is None else mask_B1TS)
+            if cache is not None and places is not None:
+                before_BTD = cache.one_before(places, positions_BT, x_BTD)
             x_BTD = self.model.smear(x_BTD, before_BTD)
-        return self.model.norm(self._blocks(ids_BT, x_BTD, angles, mask_B1TS, cache, slots_B, positions_BT))
+        return self.model.norm(self._blocks(ids_BT, x_BTD, angles, mask_B1TS, cache, places))
 
     def _embed(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
         x_BTD = self.model.embed_tokens(ids_BT)
@@ -328,20 +322,20 @@ class Transformer(nn.Module):
         self,
         ids_BT: Tensor,
         x_BTD: Tensor,
-        angles: tuple[Tensor, Tensor] | None,
+        angles: Angles,
         mask_B1TS: Tensor | None,
         cache: KeyValueCache | None,
-        slots_B: Tensor | None,
-        positions_BT: Tensor,
+        places: Places | None,
     ) -> Tensor:
         B, T = ids_BT.shape
+        if self.decode is not None and T == 1 and cache is not None and places is not None and mask_B1TS is not None:
+            return self.decode(x_BTD, angles, mask_B1TS, cache, places)
         start_BTD, half_way = x_BTD, self.config.layers // 2
         halfway_BTD = None
         for layer, block in enumerate(self.model.layers):
             memory = values_BTGK = None
-            if cache is not None:
-                assert slots_B is not None
-                memory = Memory(cache, layer, slots_B, positions_BT)
+            if cache is not None and places is not None:
+                memory = cache.layer(layer, places)
             if self.config.has_value_embedding(layer):
                 values = self.model.embed_values[str(layer)](ids_BT).to(x_BTD.dtype)
                 values_BTGK = values.view(B, T, self.config.key_value_heads, self.config.head_width)
@@ -392,10 +386,18 @@ class Transformer(nn.Module):
                 start(name, weight, self.config, generator)
 
 
-def _one_before(x_BTD: Tensor, positions_BT: Tensor) -> Tensor:
-    """What stands one position before each, 0 where a sequence begins."""
-    shifted_BTD = functional.pad(x_BTD, (0, 0, 1, 0))[:, :-1]
-    return shifted_BTD * (positions_BT > 0)[..., None]
+def _one_before(x_BTD: Tensor, positions_BT: Tensor, mask_B1TS: Tensor | None) -> Tensor:
+    """What stands one position before each, 0 where a sequence begins.
+
+    With a mask, where sequences branch, that is the last that a position sees but for itself.
+    """
+    if mask_B1TS is None:
+        before_BTD = functional.pad(x_BTD, (0, 0, 1, 0))[:, :-1]
+    else:
+        places_S = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+        before_BT = (mask_B1TS[:, 0].tril(-1) * places_S).amax(dim=2)
+        before_BTD = x_BTD.take_along_dim(before_BT[..., None], dim=1)
+    return before_BTD * (positions_BT > 0)[..., None]
 
 
 def _start(name: str, weight: Tensor, config: ModelConfig, generator: torch.Generator) -> None:

@@ -4,8 +4,8 @@
                                                                               "margin" says by how much it is better
     {"prompt": [messages], "completion": [messages], "label": true}
 
-as trl reads them: an answer may also be a text. Other keys do not matter, but for "id", which says what a row is: rows are
-told apart by it, else by what they hold.
+as trl reads them: an answer may also be a text, or begin with the prompt once more. Other keys do not matter, but for "id",
+which says what a row is: rows are told apart by it, else by what they hold.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ def read_pairs(path: Path) -> list[Pair]:
         prompt = _prompt(fields, where=where)
         if prompt is None:
             prompt, chosen, rejected = _parted(chosen, rejected)
+        elif chosen[: len(prompt)] == prompt == rejected[: len(prompt)]:
+            chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
         for key, answer in (("chosen", chosen), ("rejected", rejected)):
             _check_answer(prompt, answer, where=f"{where}: {key}")
         if chosen == rejected:

@@ -1,6 +1,6 @@
 """What an answer's tokens are worth, and the clipped policy objective: pure functions of tensors.
 
-Shapes: P prompts, S samples of each, N tokens to be learned.
+Shapes: P prompts, S samples of each, T tokens of one answer, N tokens to be learned.
 """
 
 from __future__ import annotations
@@ -25,6 +25,26 @@ def advantages(rewards_PS: Tensor, *, scale: bool) -> Tensor:
 def all_equal(rewards_PS: Tensor) -> Tensor:
     """Which groups earned the same with every answer, (P,): there is nothing to learn from them."""
     return (rewards_PS == rewards_PS[:, :1]).all(dim=1)
+
+
+def generalized_advantages(rewards_T: Tensor, values_T: Tensor, *, discount: float, trace_decay: float) -> Tensor:
+    """How much better each token of an answer was than its value promised, (T,) (Schulman et al. 2016, eq. 16).
+
+    rewards_T: what each token earned; values_T: what was expected from it on. Behind the last token nothing is earned.
+    """
+    surprises_T = rewards_T - values_T
+    surprises_T[:-1] += discount * values_T[1:]
+    found, later = [], 0.0
+    for surprise in reversed(surprises_T.tolist()):
+        later = surprise + discount * trace_decay * later
+        found.append(later)
+    return torch.tensor(found[::-1], dtype=rewards_T.dtype, device=rewards_T.device)
+
+
+def value_loss(values_N: Tensor, old_N: Tensor, returns_N: Tensor, *, clip: float) -> Tensor:
+    """Half the squared error of each value (N,), which gains nothing by moving further than `clip` from the old one."""
+    held_N = old_N + (values_N - old_N).clamp(-clip, clip)
+    return torch.maximum((values_N - returns_N).square(), (held_N - returns_N).square()) / 2
 
 
 @dataclass(frozen=True)

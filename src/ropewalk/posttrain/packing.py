@@ -8,13 +8,13 @@ Shapes: B rows, T context tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from ropewalk.pretrain.loop import Rows
+from ropewalk.model.rows import Rows, Stretch, lay_out, pack
 from ropewalk.runtime.errors import InputError
 from ropewalk.runtime.seeds import generator
 from ropewalk.tokenizer.shards import TokenReader
@@ -52,58 +52,14 @@ def conversations(
     return Conversations(np.array(first, np.int64), np.array(inputs, np.int64), cut, len(rows) - len(first))
 
 
-def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Put items of these lengths, in order, each into the fullest row that still has room; open a row where none has.
-
-    Returns the items of each row, by their index in `lengths`.
-    """
-    rows: list[list[int]] = []
-    by_space: list[list[int]] = [[] for _ in range(room + 1)]
-    spaces = 0  # bit s is set where a row has s left: the lowest bit from `length` on is the best fit
-    for item, length in enumerate(lengths):
-        fitting = spaces >> length
-        if fitting:
-            space = length + (fitting & -fitting).bit_length() - 1
-            row = by_space[space].pop()
-            if not by_space[space]:
-                spaces &= ~(1 << space)
-        else:
-            space, row = room, len(rows)
-            rows.append([])
-        rows[row].append(item)
-        by_space[space - length].append(row)
-        spaces |= 1 << (space - length)
-    return rows
-
-
 def rows_of(reader: TokenReader, chosen: Conversations, packed: Sequence[Sequence[int]], *, shape: tuple[int, int]) -> Rows:
     """Rows (B, T) with these conversations in them, the rest padding."""
 
-    def read(item: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(item: int) -> list[Stretch]:
         first, count = int(chosen.first[item]), int(chosen.inputs[item])
-        return reader.read(first, count + 1), reader.read_mask(first, count + 1)
+        return [Stretch(reader.read(first, count + 1), reader.read_mask(first, count + 1))]
 
     return lay_out(packed, read, shape=shape)
-
-
-def lay_out(
-    packed: Sequence[Sequence[int]], read: Callable[[int], tuple[np.ndarray, np.ndarray]], *, shape: tuple[int, int]
-) -> Rows:
-    """Rows (B, T) with these items in them, the rest padding. `read` gives an item's ids and which of them are learned."""
-    ids_BT, targets_BT = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    mask_BT, positions_BT = np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
-    documents_BT = np.full(shape, -1, np.int64)
-    for b, items in enumerate(packed):
-        start = 0
-        for number, item in enumerate(items):
-            ids, learned = read(item)
-            count = len(ids) - 1  # the last is only a target
-            here = slice(start, start + count)
-            ids_BT[b, here], targets_BT[b, here], mask_BT[b, here] = ids[:-1], ids[1:], learned[1:]
-            positions_BT[b, here] = np.arange(count)
-            documents_BT[b, here] = number
-            start += count
-    return Rows(ids_BT, targets_BT, mask_BT, positions_BT, documents_BT)
 
 
 class PackedOrder:

@@ -19,12 +19,13 @@ from torch import Tensor
 from ropewalk.artifact import Part, open_artifact
 from ropewalk.model.checkpoint import load_model
 from ropewalk.model.placing import settle
+from ropewalk.model.sequences import Answered
 from ropewalk.model.transformer import Transformer
 from ropewalk.posttrain import PreferenceOptions
-from ropewalk.posttrain.folder import write_folder
+from ropewalk.posttrain.folder import adapted, write_folder
 from ropewalk.posttrain.lots import drawn, split
 from ropewalk.posttrain.preference import Said
-from ropewalk.posttrain.sequences import Answered, learn, logprobs, passes
+from ropewalk.posttrain.sequences import learn, logprobs, passes
 from ropewalk.pretrain.loop import Learned, train
 from ropewalk.pretrain.optimizer import optimizer_for
 from ropewalk.pretrain.schedule import Schedule
@@ -115,7 +116,7 @@ def learn_judged(
     value, device = 0.0, model.lm_head.weight.device
     reference_S, tokens_S = reference_S.to(device), tokens_of(sequences).to(device)
     sums = []
-    for part in passes(sequences, together=together):
+    for part in passes(model, sequences, together=together):
 
         def objective(sums_S: Tensor, part: slice = part) -> Tensor:
             return loss(Said(sums_S, reference_S[part], tokens_S[part]), part) / count
@@ -128,7 +129,7 @@ def learn_judged(
 
 def begin(options: PreferenceOptions) -> tuple[Transformer, Tokenizer]:
     """The model to start from, and its tokenizer."""
-    model = settle(load_model(options.model))
+    model = adapted(settle(load_model(options.model)), options)
     model.recompute = options.recompute
     return model, Tokenizer.load(options.model)
 
@@ -146,7 +147,7 @@ def finish(
     """Train, save the folder, by `write` if it is no plain model's, and return the facts."""
     trained = train(
         model,
-        optimizer_for(model, options, adamw_rate=options.adamw_rate, weight_decay=options.weight_decay),
+        optimizer_for(model, options, adamw_rate=options.one_rate, weight_decay=options.weight_decay),
         Schedule(
             steps=options.steps or max(1, round(options.epochs * len(judged.train) / options.batch)),
             warm_up_steps=options.warm_up_steps,

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ropewalk.artifact import Part
 from ropewalk.posttrain import RewardOptions
+from ropewalk.posttrain.folder import write_adapter
 from ropewalk.posttrain.judged import read_pairs
 from ropewalk.posttrain.prefer import Item, Judged, begin, drawn_places, finish, sequences_of
 from ropewalk.posttrain.scorer import all_scores, new_scorer, save_scorer, scores
@@ -40,7 +41,7 @@ def make_reward(options: RewardOptions, part: Part) -> dict[str, Any]:
         chosen = [judged.train[place] for place in places]
         sequences, margins_P = sequences_of(chosen), torch.tensor([margins[item.id] for item in chosen])
         value, given = 0.0, []
-        for part in passes(sequences, together=2):
+        for part in passes(scorer, sequences, together=2):
             scores_S = scores(scorer, sequences[part])
             pairs = slice(part.start // 2, part.stop // 2)
             losses_P = bradley_terry(scores_S, margins_P[pairs].to(scores_S.device), centering=options.centering)
@@ -61,7 +62,8 @@ def make_reward(options: RewardOptions, part: Part) -> dict[str, Any]:
 
     def write() -> dict[str, Any]:
         save_scorer(scorer, options.model, part.folder)
-        return {"parameters": sum(weight.numel() for weight in scorer.parameters())}
+        a_row_each = (scorer.config.vocabulary - 1) * scorer.config.width  # of a head that has only one
+        return {"parameters": scorer.config.parameters - a_row_each, **write_adapter(scorer, part, score=True)}
 
     return finish(options, scorer, part, judged, learn=step, look=look, write=write)
 

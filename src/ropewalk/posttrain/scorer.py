@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ropewalk.artifact import open_artifact
-from ropewalk.model.checkpoint import CONFIG, WEIGHTS, assemble, stored_tensors, stream_weights
+from ropewalk.model.checkpoint import CONFIG, WEIGHTS, assemble, copy_but, stored_tensors, stream_weights
 from ropewalk.model.families import HEAD, from_hugging_face
+from ropewalk.model.lora import merged_weight
 from ropewalk.model.placing import settle
+from ropewalk.model.rows import states_and_targets
+from ropewalk.model.sequences import Answered, packed
 from ropewalk.model.transformer import Linear, Transformer
-from ropewalk.posttrain.sequences import Answered, packed, passes
-from ropewalk.pretrain.loop import states_and_targets
+from ropewalk.posttrain.sequences import passes
 from ropewalk.runtime.errors import InputError
 
 SCORE = "score.weight"
@@ -57,24 +59,20 @@ def _ended(one: Answered) -> Answered:
 def all_scores(scorer: Transformer, sequences: Sequence[Answered]) -> Tensor:
     """The same in as many passes as it takes, without gradient, on the CPU."""
     with torch.no_grad():
-        return torch.cat([scores(scorer, sequences[part]).cpu() for part in passes(sequences)])
+        return torch.cat([scores(scorer, sequences[part]).cpu() for part in passes(scorer, sequences)])
 
 
 def save_scorer(scorer: Transformer, base: Path, folder: Path) -> None:
     """Write the folder, with everything but weights and head as it is in the model folder `base`."""
-    for name in open_artifact(base).manifest["files"]:
-        if name not in (WEIGHTS, CONFIG):
-            shutil.copyfile(base / name, folder / name)
+    copy_but((WEIGHTS, CONFIG), base, list(open_artifact(base).manifest["files"]), folder)
     described = json.loads((base / CONFIG).read_text(encoding="utf-8"))
     said = [CAUSAL.sub("ForSequenceClassification", name) for name in described["architectures"]]
     described |= {"architectures": said, "num_labels": 1, "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
     (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     held, shapes = stored_tensors(scorer.config)
-    weights = scorer.state_dict()
-    shapes = {name: shape for name, shape in shapes.items() if name != HEAD} | {SCORE: tuple(weights[HEAD].shape)}
-    stream_weights(
-        folder / WEIGHTS, shapes, lambda name: weights[HEAD] if name == SCORE else held[name].join(weights.__getitem__)
-    )
+    score_1D, read = scorer.lm_head.weight, partial(merged_weight, scorer)
+    shapes = {name: shape for name, shape in shapes.items() if name != HEAD} | {SCORE: tuple(score_1D.shape)}
+    stream_weights(folder / WEIGHTS, shapes, lambda name: score_1D if name == SCORE else held[name].join(read))
 
 
 def load_scorer(folder: Path) -> Transformer:

@@ -1,8 +1,8 @@
 """Whole answers: their log-probabilities, and learning from an objective of those.
 
-Answers are packed into rows as conversations are, none of which sees another. An objective couples them (a pair's two, say),
-so the head is read twice: once for the log-probabilities, then with the objective's slope at each answer as its tokens'
-weight. Hidden states are computed once.
+Answers are packed into rows as conversations are, none of which sees another; where neighbours answer the same prompt, it is
+read once. An objective couples them (a pair's two, say), so the head is read twice: once for the log-probabilities, then
+with the objective's slope at each answer as its tokens' weight. Hidden states are computed once.
 
 Shapes: B rows, T time, S answers, N learned tokens.
 """
@@ -10,32 +10,20 @@ Shapes: B rows, T time, S answers, N learned tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ropewalk.model.rows import states_and_targets
+from ropewalk.model.sequences import Answered, packed
 from ropewalk.model.transformer import Transformer
-from ropewalk.posttrain.packing import lay_out, pack
-from ropewalk.pretrain.loop import Rows, states_and_targets
 from ropewalk.tokenizer.chat import Message, render, render_prompt
 from ropewalk.tokenizer.encoding import Tokenizer
 
-PASS_TOKENS = 8192  # most ids in one forward pass; gradients of several add up to those of one
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A conversation as ids, and which of them are the last answer's, its end token among them."""
-
-    ids: np.ndarray
-    learned: np.ndarray
-
-    @property
-    def tokens(self) -> int:
-        """How many ids are learned."""
-        return int(self.learned.sum())
+# What the activations of one forward pass may take; gradients of several passes add up to those of one. Of SmolLM2-135M
+PASS_BYTES = 1.5e9  # these are 1,049 tokens in float32
+GPU_PASS_BYTES = 6e9  # and 8,394 in bfloat16
 
 
 def answered(tokenizer: Tokenizer, prompt: Sequence[Message], answer: Sequence[Message]) -> Answered:
@@ -47,19 +35,10 @@ def answered(tokenizer: Tokenizer, prompt: Sequence[Message], answer: Sequence[M
     return Answered(np.array(rendered.ids[:last], np.int64), learned[:last])
 
 
-def packed(sequences: Sequence[Answered]) -> tuple[Rows, np.ndarray]:
-    """Rows with these answers in them, as short as the longest allows, and for each learned token whose it is (N,)."""
-    lengths = [len(one.ids) - 1 for one in sequences]  # the last id is only a target
-    rows = pack(lengths, max(lengths))
-    laid_out = lay_out(rows, lambda item: (sequences[item].ids, sequences[item].learned), shape=(len(rows), max(lengths)))
-    items = [item for row in rows for item in row]
-    return laid_out, np.repeat(items, [int(sequences[item].learned[1:].sum()) for item in items])
-
-
 def logprobs(model: Transformer, sequences: Sequence[Answered], *, barred: Tensor | None = None) -> Tensor:
     """The log-probability of each answer in nats (S,), float32, without gradient; `barred` ids have no probability."""
     with torch.no_grad():
-        found = [_read(model, sequences[part], barred)[0] for part in passes(sequences)]
+        found = [_read(model, sequences[part], barred)[0] for part in passes(model, sequences)]
     return torch.cat(found)
 
 
@@ -77,12 +56,19 @@ def learn(model: Transformer, sequences: Sequence[Answered], objective: Callable
     return value.item(), sums_S.detach()
 
 
-def passes(sequences: Sequence[Answered], *, together: int = 1) -> Iterator[slice]:
-    """Cut into passes of at most `PASS_TOKENS` ids, without parting `together` neighbours."""
-    start = tokens = 0
+def pass_tokens(model: Transformer) -> int:
+    """Most ids in one forward pass of this model where memory is not to be wasted."""
+    on_gpu = model.lm_head.weight.device.type == "cuda"
+    most_bytes, value_bytes = (GPU_PASS_BYTES, 2) if on_gpu else (PASS_BYTES, 4)
+    return max(1, int(most_bytes / value_bytes / model.config.kept_values_per_token))
+
+
+def passes(model: Transformer, sequences: Sequence[Answered], *, together: int = 1) -> Iterator[slice]:
+    """Cut into passes of at most `pass_tokens` ids, without parting `together` neighbours."""
+    start, tokens, most = 0, 0, pass_tokens(model)
     for place in range(0, len(sequences), together):
         size = sum(len(one.ids) for one in sequences[place : place + together])
-        if tokens and tokens + size > PASS_TOKENS:
+        if tokens and tokens + size > most:
             yield slice(start, place)
             start, tokens = place, 0
         tokens += size

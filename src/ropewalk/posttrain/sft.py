@@ -11,15 +11,17 @@ import torch
 from ropewalk.artifact import Part, open_artifact
 from ropewalk.model.checkpoint import load_model
 from ropewalk.model.placing import settle
+from ropewalk.model.rows import Rows, pack, states_and_targets
 from ropewalk.model.transformer import Transformer
 from ropewalk.posttrain import SftOptions
-from ropewalk.posttrain.folder import check_tokenizer, write_folder
-from ropewalk.posttrain.packing import PackedOrder, conversations, pack, rows_of
+from ropewalk.posttrain.folder import adapted, check_tokenizer, write_folder
+from ropewalk.posttrain.packing import PackedOrder, conversations, rows_of
+from ropewalk.posttrain.sequences import pass_tokens
 from ropewalk.pretrain.held_out import held_out_rows
-from ropewalk.pretrain.loop import Learned, Rows, compile_blocks, learn_rows, states_and_targets, train
+from ropewalk.pretrain.loop import Learned, compile_blocks, learn_rows, train
 from ropewalk.pretrain.optimizer import optimizer_for
-from ropewalk.pretrain.run import spread
 from ropewalk.pretrain.schedule import Schedule
+from ropewalk.pretrain.stage import spread
 from ropewalk.runtime.errors import OptionError
 from ropewalk.runtime.progress import say
 from ropewalk.tokenizer.shards import TokenReader
@@ -31,7 +33,7 @@ def make_sft(options: SftOptions, part: Part) -> dict[str, Any]:
     """Fine-tune, save the folder, and return the facts."""
     base = open_artifact(options.model, "model")
     check_tokenizer(base, open_artifact(options.tokens, "tokens"))
-    model = settle(load_model(options.model))
+    model = adapted(settle(load_model(options.model)), options)
     model.recompute = options.recompute
     context_tokens = options.context_tokens or model.config.context_tokens
     if context_tokens > model.config.context_tokens:
@@ -46,9 +48,10 @@ def make_sft(options: SftOptions, part: Part) -> dict[str, Any]:
     looked_at = _held_out(reader, order, options)
     before = held_out_loss(model, looked_at)  # of the model as it came, also when a checkpoint waits
     steps = options.steps or order.steps(options.epochs)
+    pass_rows = options.pass_rows or rows_of_a_pass(model, order.shape)
 
     def learn(step: int) -> Learned:
-        learned = learn_rows(model, order.batch(step), pass_rows=options.pass_rows)
+        learned = learn_rows(model, order.batch(step), pass_rows=pass_rows)
         return learned if step or before is None else replace(learned, figures={f"{HELD_OUT}_before": before})
 
     def evaluate() -> dict[str, float]:
@@ -57,7 +60,7 @@ def make_sft(options: SftOptions, part: Part) -> dict[str, Any]:
 
     trained = train(
         model,
-        optimizer_for(model, options, adamw_rate=options.adamw_rate, weight_decay=options.weight_decay),
+        optimizer_for(model, options, adamw_rate=options.one_rate, weight_decay=options.weight_decay),
         Schedule(steps=steps, warm_up_steps=options.warm_up_steps, warm_down_fraction=options.warm_down_fraction),
         learn=learn,
         part=part,
@@ -77,6 +80,13 @@ def make_sft(options: SftOptions, part: Part) -> dict[str, Any]:
         "conversations_cut": order.train.cut,
         "conversations_left_out": order.train.without,
     }
+
+
+def rows_of_a_pass(model: Transformer, shape: tuple[int, int]) -> int:
+    """How many of a step's rows are read at once: as many as `pass_tokens` allows, in passes of like size."""
+    rows, context_tokens = shape
+    passes = -(-rows // max(1, pass_tokens(model) // context_tokens))
+    return -(-rows // passes)
 
 
 def held_out_loss(model: Transformer, batches: Sequence[Rows]) -> float | None:

@@ -120,7 +120,7 @@ def run(options: PretrainOptions, *, out: Path, force: bool = False) -> Artifact
         from ropewalk.pretrain.launch import launch
 
         return launch(options, out=out, force=force)
-    from ropewalk.pretrain.run import follow, lead
+    from ropewalk.pretrain.stage import follow, lead
     from ropewalk.pretrain.world import the_world
 
     world = the_world()

@@ -52,11 +52,12 @@ class Averages:
 
 
 def named(model: Transformer) -> dict[str, Tensor]:
-    """The weights by name, without their gradients."""
-    return {name: weight.data for name, weight in model.named_parameters()}
+    """The weights that are trained by name, without their gradients: none that is frozen."""
+    return {name: weight.data for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def _put(model: Transformer, weights: Mapping[str, Tensor]) -> None:
-    """Copy weights into the model; none are none to copy."""
-    for name, weight in weights.items():
-        model.get_parameter(name).data.copy_(weight)
+    """Copy weights into the model, by which an engine sees that they changed; none are none to copy."""
+    with torch.no_grad():
+        for name, weight in weights.items():
+            model.get_parameter(name).copy_(weight)

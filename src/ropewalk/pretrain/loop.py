@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ropewalk.artifact import Part
+from ropewalk.model.rows import Rows, states_and_targets
 from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain.averages import Averages, named
 from ropewalk.pretrain.checkpoints import Checkpoints
@@ -93,7 +93,7 @@ def train(
         checkpoints = stack.enter_context(Checkpoints(part.scratch))
         first_step = run.restore(checkpoints)
         metrics = stack.enter_context(Metrics(part.logs, resumed_at_step=first_step)) if world.first else None
-        title = f"train {sum(weight.numel() for weight in model.parameters()) / 1e6:.1f}M"
+        title = f"train {sum(weight.numel() for weight in named(model).values()) / 1e6:.1f}M"
         bar = stack.enter_context(
             progress(title, total=steps * step_size, unit=unit, done=first_step * step_size, silent=not world.first)
         )
@@ -162,7 +162,7 @@ class _Run:
             InputError: the loss or the gradients are not finite.
         """
         loss = learned.loss
-        weights = list(self.model.parameters())
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         if self.world.size > 1:
             for weight in weights:
                 if weight.grad is None:
@@ -250,49 +250,6 @@ def _memory_named() -> Iterator[None]:
             "there is too little memory for a step: set pass_rows to read fewer rows at a time (the step stays the same), "
             "or recompute = true to keep fewer activations"
         ) from None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of ids int64 (B, T), the tokens that follow them, and which of those count.
-
-    positions_BT, documents_BT: where a row holds several sequences, as `Transformer.forward` takes them; document -1 is
-    padding.
-    """
-
-    ids_BT: np.ndarray
-    targets_BT: np.ndarray
-    mask_BT: np.ndarray
-    positions_BT: np.ndarray | None = None
-    documents_BT: np.ndarray | None = None
-
-    @property
-    def tokens(self) -> int:
-        """How many ids there are, without padding."""
-        return self.ids_BT.size if self.documents_BT is None else int(np.count_nonzero(self.documents_BT >= 0))
-
-    def some(self, chosen: slice) -> Rows:
-        """These rows alone."""
-        arrays = (self.ids_BT, self.targets_BT, self.mask_BT, self.positions_BT, self.documents_BT)
-        return Rows(*(None if array is None else array[chosen] for array in arrays))  # pyright: ignore[reportArgumentType]
-
-
-def states_and_targets(model: Transformer, rows: Rows) -> tuple[Tensor, Tensor]:
-    """Read the rows; return the hidden states before the targets that count (N, D), and these targets (N,)."""
-    device = model.lm_head.weight.device
-
-    def there(array: Any) -> Any:
-        return None if array is None else torch.from_numpy(array).to(device)
-
-    hidden_BTD = model(
-        there(rows.ids_BT), positions_BT=there(rows.positions_BT), documents_BT=there(rows.documents_BT)
-    )  # fmt: skip
-    hidden_ND, targets_N = hidden_BTD.flatten(0, 1), there(rows.targets_BT).flatten()
-    if rows.mask_BT.all():
-        return hidden_ND, targets_N
-    # The head is a third of a small model's work: spare it what nobody learns.
-    counted_N = there(np.flatnonzero(rows.mask_BT))
-    return hidden_ND[counted_N], targets_N[counted_N]
 
 
 def learn_rows(model: Transformer, rows: Rows, *, pass_rows: int | None = None, world: World = ALONE) -> Learned:

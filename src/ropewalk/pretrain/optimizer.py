@@ -119,7 +119,7 @@ class Optimizer:
         matrices: Literal["muon", "adamw"] = "muon",
         world: World = ALONE,
     ) -> None:
-        """Take `model`'s weights over.
+        """Take `model`'s weights over, but for those that are frozen.
 
         matrices: what moves the matrices inside blocks. A model that was trained with AdamW is tuned with AdamW: Muon
             moves every direction of a matrix by the same amount, also those that its training had left alone.
@@ -127,7 +127,8 @@ class Optimizer:
         self.rates, self.weight_decay, self.world = rates, weight_decay, world
         kinds: dict[str, list[tuple[str, Tensor]]] = defaultdict(list)
         for name, weight in model.named_parameters():
-            kinds[_kind(name, weight, tied=model.config.tied_head)].append((name, weight))
+            if weight.requires_grad:
+                kinds[_kind(name, weight, tied=model.config.tied_head)].append((name, weight))
         self.by_shape: dict[tuple[int, ...], list[tuple[str, Tensor]]] = defaultdict(list)
         if matrices == "muon":
             for name, weight in kinds.pop("matrix"):
@@ -297,7 +298,9 @@ def _kind(name: str, weight: Tensor, *, tied: bool) -> str:
         return "smear_scale"
     if "embed_values" in name:
         return "value_embedding"
-    if name in ("lm_head.weight", "model.embed_positions.weight") or (tied and name == "model.embed_tokens.weight"):
+    if name in ("lm_head.weight", "value_head.weight", "model.embed_positions.weight") or (
+        tied and name == "model.embed_tokens.weight"
+    ):
         return "head"
     if name == "model.embed_tokens.weight":
         return "embedding"

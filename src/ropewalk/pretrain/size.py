@@ -84,7 +84,7 @@ def _memory(config: ModelConfig, dial: Dial, options: SizeOptions) -> list[str]:
 
     others = config.parameters - (config.matrix_parameters - config.vocabulary * config.width)
     held = 8 * config.parameters + (4 * (config.parameters - others) + 8 * others) / options.gpus
-    row = activation_bytes(config)
+    row = 2.0 * config.kept_values_per_token * config.context_tokens
     room = GPUS[options.gpu][1]
     share = max(1, dial.batch_rows // options.gpus)
     rows = options.pass_rows or max(1, min(share, int((0.9 * room - held) / row)))
@@ -101,14 +101,6 @@ def _memory(config: ModelConfig, dial: Dial, options: SizeOptions) -> list[str]:
         f"  {'activations':<22}{size(rows * row):>16}  {rows} rows in a pass",
         f"  {'in all':<22}{size(needed):>16}  {fits}",
     ]
-
-
-def activation_bytes(config: ModelConfig) -> float:
-    """What a row leaves for the backward pass, in bfloat16 (after Korthikanti et al. 2022, without the scores)."""
-    D, F = config.width, config.feed_forward_width
-    attention = 2 * config.query_heads * config.head_width + 4 * config.key_value_heads * config.head_width
-    values_a_token = config.layers * (6 * D + 2 * attention + (3 if config.feed_forward == "swiglu" else 2) * F) + 2 * D
-    return 2.0 * values_a_token * config.context_tokens
 
 
 def _published(config: ModelConfig, dial: Dial, options: SizeOptions) -> list[str]:
@@ -154,8 +146,9 @@ def probe(config: ModelConfig, *, rows: int) -> float:
     import torch
 
     from ropewalk.model.placing import settle
+    from ropewalk.model.rows import Rows
     from ropewalk.model.transformer import Transformer
-    from ropewalk.pretrain.loop import Rows, compile_blocks, learn_rows
+    from ropewalk.pretrain.loop import compile_blocks, learn_rows
     from ropewalk.pretrain.optimizer import LearningRates, Optimizer
 
     model = Transformer(config)

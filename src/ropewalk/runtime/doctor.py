@@ -18,6 +18,7 @@ from ropewalk.runtime.progress import size
 LEAST_MEMORY_BYTES = 4e9
 LEAST_DISK_BYTES = 5e9
 DRIVER_SECONDS = 20.0
+NAMESPACE_SECONDS = 20.0
 
 COMPILER = {
     "Linux": "sudo apt-get install g++   (Debian, Ubuntu; on Fedora: sudo dnf install gcc-c++)",
@@ -32,7 +33,10 @@ BUBBLEWRAP = {
 EXTRAS = {
     "demo": "the Atlas, and SmolLM2 beside it",
     "dev": "for working on ropewalk",
+    "docs": "the book",
+    "grammar": "answers that match a JSON schema or a regular expression",
     "peers": "for tests that compare with other tools",
+    "wasm": "runs untrusted code where bubblewrap does not work",
 }
 
 
@@ -193,12 +197,27 @@ def _driver_answer() -> str | None:
 
 
 def _bubblewrap(here: System) -> Finding:
-    found = shutil.which("bwrap")
     if here == "macOS":
         return Finding("bubblewrap", BUBBLEWRAP["macOS"])
-    return Finding(
-        "bubblewrap", found or "none; only running untrusted code needs it", found is not None, BUBBLEWRAP.get(here, "")
-    )
+    found = shutil.which("bwrap")
+    if found is None:
+        said = "none; only running untrusted code needs it"
+        return Finding("bubblewrap", said, fine=False, mend=BUBBLEWRAP.get(here, ""))
+    refusal = _namespaces_refused(found)
+    if refusal is None:
+        return Finding("bubblewrap", f"{found}: untrusted code runs in it")
+    mend = "allow user namespaces (man 7 user_namespaces), or: pip install 'ropewalk[wasm]'"
+    return Finding("bubblewrap", f"{found} cannot make a sandbox here: {refusal}", fine=False, mend=mend)
+
+
+def _namespaces_refused(bwrap: str) -> str | None:
+    """What bubblewrap says when it is asked for namespaces, None if it makes them."""
+    command = [bwrap, "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "--size", "4096", "--tmpfs", "/tmp", "true"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=NAMESPACE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
 
 
 def _extras() -> Iterator[Finding]:

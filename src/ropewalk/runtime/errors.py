@@ -5,11 +5,12 @@
     ├── ArtifactError    an artifact is missing, damaged, of the wrong kind, or made by another recipe
     ├── InputError       what the user brought cannot be read: pages, conversations, a checkpoint
     ├── MachineError     the machine lacks something: disk, permission, a library, a free port
+    ├── GateError        a new model is not taken over in place of the one before
     └── UnfinishedError  others are at work on it: nothing is wrong, and nothing is there yet
 
 The command line prints the sentence without a traceback and exits with 1 (2 for an `OptionError`). Broken invariants of
-our own are `AssertionError`s and keep their traceback. `UnfinishedError` exits with 75, sysexits.h's
-"try again later".
+our own are `AssertionError`s and keep their traceback. `GateError` exits with 3: all worked, and the answer is no.
+`UnfinishedError` exits with 75, sysexits.h's "try again later".
 """
 
 
@@ -35,6 +36,12 @@ class InputError(RopewalkError, ValueError):
 
 class MachineError(RopewalkError, OSError):
     """The machine lacks something: disk, permission, a library, a free port."""
+
+
+class GateError(RopewalkError):
+    """A new model is not taken over in place of the one before."""
+
+    exit_code = 3
 
 
 class UnfinishedError(RopewalkError):

@@ -63,6 +63,15 @@ def disk_free_bytes(path: Path) -> int:
     return shutil.disk_usage(nearest_existing(path)).free
 
 
+def cache_folder() -> Path:
+    """The user's folder for what can be made again; not made here.
+
+    Raises:
+        RuntimeError: a user without a home.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "ropewalk").expanduser()
+
+
 def can_compile() -> bool:
     """Whether torch.compile can build what it generates: a C++ compiler and Python's headers."""
     return cxx_compiler() is not None and (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file()

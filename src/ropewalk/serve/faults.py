@@ -13,9 +13,11 @@ class Refusal(Exception):  # noqa: N818 (it is no error of ours)
         self.status, self.param, self.code = status, param, code
 
 
-def fault(status: int, message: str, *, param: str | None = None, code: str | None = None) -> JSONResponse:
-    """The response that says so; a client that is too fast is told to wait a second."""
-    headers = {429: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
+def fault(
+    status: int, message: str, *, param: str | None = None, code: str | None = None, retry_seconds: int = 1
+) -> JSONResponse:
+    """The response that says so; a client that is too fast is told how long to wait."""
+    headers = {429: {"Retry-After": str(retry_seconds)}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
     return JSONResponse(described(status, message, param=param, code=code), status_code=status, headers=headers)
 
 

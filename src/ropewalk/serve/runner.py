@@ -13,13 +13,18 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
+from fastapi.concurrency import run_in_threadpool
+
 from ropewalk.engine.engine import Engine, Token
 from ropewalk.engine.sampling import Sampling
 from ropewalk.serve.faults import Refusal
+from ropewalk.serve.metrics import Clock, ModelMetrics
+
+EMPTY_POLL_SECONDS = 0.05
 
 
 class Ticket:
-    """What one client waits for: some texts from one prompt, called choices and counted from 0. Lives on the event loop."""
+    """What one client waits for: some texts, called choices and counted from 0. Lives on the event loop."""
 
     def __init__(self, runner: Runner, numbers: Sequence[int]) -> None:
         self._runner = runner
@@ -59,11 +64,12 @@ class Runner:
     most_waiting: requests beyond the engine's slots that may wait for one.
     """
 
-    def __init__(self, engine: Engine, *, most_waiting: int) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, metrics: ModelMetrics, *, most_waiting: int) -> None:
+        self.engine, self.metrics = engine, metrics
         self._most = engine.slots + most_waiting
         self._numbers = itertools.count()
-        self._tickets: dict[int, Ticket] = {}
+        self._coming = 0  # submissions that are being looked at
+        self._tickets: dict[int, tuple[Ticket, Clock]] = {}
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -79,42 +85,59 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
+    async def empty(self) -> None:
+        """Wait until all requests have ended."""
+        while (self._coming or self._tickets) and self.works:
+            await asyncio.sleep(EMPTY_POLL_SECONDS)
+
     def stop(self) -> None:
         """End the thread after its present step."""
         self._commands.put(None)
         self._thread.join()
 
-    def submit(self, prompt: Sequence[int], samplings: Sequence[Sampling]) -> Ticket:
-        """Ask for one text for each of `samplings`.
+    async def submit(self, asked: Sequence[tuple[Sequence[int], Sampling]]) -> Ticket:
+        """Ask for one text for each prompt and sampling.
 
         Raises:
-            InputError: the prompt does not fit into the model's context.
-            Refusal: too many wait already, or the engine has stopped.
+            InputError, MachineError: as `Engine.check`.
+            Refusal: too many are asked for at once, too many wait already, or the engine has stopped.
         """
-        self.engine.check(prompt)
+        self._coming += 1
+        try:
+            await run_in_threadpool(self._check, asked)
+        finally:
+            self._coming -= 1
         if not self.works:
             raise Refusal(503, "The model has stopped: look at the server's terminal, and start it again.")
-        if len(self._tickets) + len(samplings) > self._most:
+        if len(asked) > self._most:
+            raise Refusal(400, f"{len(asked)} texts are asked for, {self._most} can run and wait at most: ask for fewer.")
+        if len(self._tickets) + len(asked) > self._most:
             raise Refusal(
                 429,
                 f"{len(self._tickets)} answers are being written or waited for: try again in a moment.",
                 code="queue_full",
             )
-        numbers = [next(self._numbers) for _ in samplings]
+        numbers = [next(self._numbers) for _ in asked]
         ticket = Ticket(self, numbers)
-        for number, sampling in zip(numbers, samplings, strict=True):
-            self._tickets[number] = ticket
+        for number, (prompt, sampling) in zip(numbers, asked, strict=True):
+            self._tickets[number] = ticket, self.metrics.begun(prompt)
             self._commands.put(partial(self.engine.submit, number, prompt, sampling))
         return ticket
 
     def cancel(self, number: int) -> None:
         """Stop a request."""
         self.forget(number)
+        self.metrics.aborted()
         self._commands.put(partial(self.engine.cancel, number))
 
     def forget(self, number: int) -> None:
         """Take no more tokens of a request."""
         self._tickets.pop(number, None)
+
+    def _check(self, asked: Sequence[tuple[Sequence[int], Sampling]]) -> None:
+        """Let the engine refuse what it cannot run: in a thread, for a grammar that is new to it takes a while to read."""
+        for prompt, sampling in asked:
+            self.engine.check(prompt, sampling)
 
     def _work(self) -> None:
         assert self._loop is not None
@@ -139,11 +162,13 @@ class Runner:
 
     def _deliver(self, tokens: Sequence[Token]) -> None:
         for token in tokens:
-            if ticket := self._tickets.get(token.request):
+            if token.request in self._tickets:
+                ticket, clock = self._tickets[token.request]
+                self.metrics.made(token, clock)
                 ticket.put(token)
 
     def _deliver_end(self) -> None:
         self.works = False
-        for ticket in set(self._tickets.values()):
+        for ticket in {ticket for ticket, _ in self._tickets.values()}:
             ticket.put(None)
         self._tickets.clear()

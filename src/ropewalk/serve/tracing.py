@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from ropewalk.evaluate.questions import refuses
-from ropewalk.serve.models import ServedModel
 from ropewalk.trace.index import Evidence, Index, PageSpan
 from ropewalk.trace.sentences import sentences
 from ropewalk.trace.words import query
 
 
-def trace_answer(model: ServedModel, text: str, about: str) -> dict[str, Any]:
+class Traced(Protocol):
+    """A model whose answers are followed: its name, and the index of what it was trained on, or why there is none."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def index(self) -> Index | None: ...
+    @property
+    def untraceable(self) -> str: ...
+
+
+def trace_answer(model: Traced, text: str, about: str) -> dict[str, Any]:
     """The body of a response of /v1/trace; positions count characters (Unicode code points).
 
     about: the question that `text` answers; a sentence that supports a lone sentence of an answer holds its names too.

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined, Template
-
+from ropewalk.serve.templates import template
 from ropewalk.trace.index import Page
 
 
@@ -15,7 +11,7 @@ def shown_page(page: Page, *, start: int, end: int) -> str:
     start, end = max(start, 0), min(end, len(page.text))
     if start >= end:
         start = end = len(page.text)
-    return _template().render(
+    return template("training_page").render(
         title=page.title or page.url,
         page=page,
         # An address is only made a link if a browser would fetch it: 'javascript:' would be run.
@@ -28,11 +24,4 @@ def shown_page(page: Page, *, start: int, end: int) -> str:
 
 def missing_page() -> str:
     """What stands where there is no such page."""
-    return _template().render(title="No such page", page=None)
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = files("ropewalk.serve").joinpath("page", "training_page.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source)
+    return template("training_page").render(title="No such page", page=None)

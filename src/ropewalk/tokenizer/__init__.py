@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 TOKENIZER = Stage("tokenizer", "tokenizer", version=3, libraries=("numba", "numpy"))
-TOKENIZE = Stage("tokenize", "tokens", version=1, libraries=("tiktoken",))
+TOKENIZE = Stage("tokenize", "tokens", version=2, libraries=("tiktoken",))
 
 SPECIAL_TOKENS = 6
 
@@ -90,7 +90,12 @@ class TokenizeOptions:
     corpus: Annotated[Path | None, Input("corpus")] = None
     """The corpus to write as tokens, both its splits; or give conversations."""
     conversations: Annotated[Path | None, Input()] = None
-    """A JSONL file with {"messages": [{"role", "content"}, ...]} on each line; or give a corpus."""
+    """A JSONL or Parquet file with {"messages": [{"role", "content"}, ...]} in each row; or give a corpus."""
+    also: Annotated[tuple[Path, ...], Input()] = ()
+    """More such files, to mix in."""
+    weights: tuple[Annotated[float, Ge(0), Le(1000)], ...] = ()
+    """How often the conversations of each file count, `conversations` first; 1 where nothing is said. At 2 each is there
+    twice, at 0.1 a tenth of them once, by lot."""
     held_out_fraction: Annotated[float, Ge(0), Lt(1)] = 0.02
     """Fraction of the conversations to hold out, chosen by their hash; a corpus brings its own split."""
     shard_tokens: Annotated[int, Gt(0)] = 100_000_000
@@ -128,6 +133,12 @@ def run_tokenize(options: TokenizeOptions, *, out: Path, force: bool = False) ->
     """
     if (options.corpus is None) == (options.conversations is None):
         raise OptionError("ropewalk tokenize: give either --corpus or --conversations, and not both")
+    if options.conversations is None and (options.also or options.weights):
+        raise OptionError("ropewalk tokenize: --also and --weights mix conversations: give --conversations too")
+    if len(options.weights) > 1 + len(options.also):
+        raise OptionError(
+            f"ropewalk tokenize: {len(options.weights)} weights for {1 + len(options.also)} files: one for each"
+        )
     from ropewalk.tokenizer.writing import make_tokens
 
     return build_stage(TOKENIZE, options, out=out, force=force, make=lambda part: make_tokens(part, options))

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numba
 from numba.core import config
 
+from ropewalk.runtime.machine import cache_folder
 from ropewalk.runtime.progress import say
 
 MODULES = ("splitting", "table", "counting", "merging", "encoder")
@@ -44,10 +45,9 @@ def kept_in() -> Path | None:
     here = Path(__file__).parent
     sources = [(here / f"{name}.py").read_bytes() for name in MODULES]
     name = f"loops-{hashlib.sha256(b''.join([numba.__version__.encode(), *sources])).hexdigest()[:16]}"
-    users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "ropewalk")
-    for parent in (here / "__pycache__", users):
+    for find in (lambda: here / "__pycache__", cache_folder):
         try:
-            parent = parent.expanduser()
+            parent = find()
             (parent / name).mkdir(parents=True, exist_ok=True)
         except (OSError, RuntimeError):  # not to be written; a user without a home
             continue

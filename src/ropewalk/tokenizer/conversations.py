@@ -1,4 +1,4 @@
-"""Read conversations: JSONL, a `{"messages": [{"role", "content"}, ...]}` on each line."""
+"""Read conversations: JSONL or Parquet, a `{"messages": [{"role", "content"}, ...]}` in each row."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from ropewalk.tokenizer.chat import Message, check_messages
 
 
 def read_conversations(path: Path) -> Iterator[list[Message]]:
-    """The messages of each line, checked; empty lines are passed over, and keys beside `messages` do not matter.
+    """The messages of each row, checked; empty lines are passed over, and keys beside `messages` do not matter.
 
     Raises:
         InputError: a line is not UTF-8, not JSON, or no conversation with an answer to learn; names file and line.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file: give a JSONL file of conversations")
     for where, line in read_objects(path):
         if "messages" not in line:
             raise InputError(f'{where} has no "messages": write {{"messages": [{{"role": "user", "content": "..."}}, ...]}}')

@@ -41,11 +41,16 @@ class Stretch:
 
 
 def stretches(
-    template: ChatTemplate, messages: Sequence[Mapping[str, str]], *, special: Mapping[str, int], open_answer: bool
+    template: ChatTemplate,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    spoken: Sequence[bool],
+    special: Mapping[str, int],
+    open_answer: bool,
 ) -> list[Stretch | int]:
     """A conversation as its template lays it out: stretches of text, and the ids of the special tokens between them.
 
-    open_answer: end with the opening of an assistant's turn.
+    spoken: which messages an assistant speaks. open_answer: end with the opening of an assistant's turn.
 
     Raises:
         InputError: the template cannot be rendered, refuses the messages, or changes what is said.
@@ -59,22 +64,21 @@ def stretches(
     laid_out = _rendered(compiled, template, marked, open_answer)
     if _MARK.sub(lambda mark: cores[int(mark[1])], laid_out) != _rendered(compiled, template, messages, open_answer):
         raise InputError("the model's chat template changes what is said in this conversation: say it in other words")
-    speaks = [message["role"] == "assistant" for message in messages]
     names = "|".join(re.escape(name) for name in sorted(special, key=len, reverse=True))
     parts = re.split(f"({names})", laid_out) if special else [laid_out]
-    return [special[part] if part in special else _stretch(part, cores, speaks) for part in parts if part]
+    return [special[part] if part in special else _stretch(part, cores, spoken) for part in parts if part]
 
 
-def _stretch(part: str, cores: Sequence[str], speaks: Sequence[bool]) -> Stretch:
+def _stretch(part: str, cores: Sequence[str], spoken: Sequence[bool]) -> Stretch:
     """Put the words in the place of their marks."""
-    spoken = []
+    found = []
     text, *marked = _MARK.split(part)  # text, then the number of a mark and the text behind it, again and again
     for number, behind in zip(map(int, marked[::2]), marked[1::2], strict=True):
         start = len(text)
         text += cores[number] + behind
-        if speaks[number]:
-            spoken.append((start, len(text)))
-    return Stretch(text, spoken)
+        if spoken[number]:
+            found.append((start, len(text)))
+    return Stretch(text, found)
 
 
 @lru_cache(maxsize=8)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from itertools import islice, pairwise
+from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ropewalk.tokenizer.encoding import Tokenizer
 from ropewalk.tokenizer.origin import FACT, tokenizer_digest
 from ropewalk.tokenizer.shards import Document, ShardWriter
 from ropewalk.tokenizer.special import BOUNDARY
+from ropewalk.tokenizer.thinking import thinks
 
 BATCH = 512
 
@@ -48,7 +50,7 @@ def make_tokens(part: Part, options: TokenizeOptions) -> Mapping[str, Any]:
     pool = ThreadPoolExecutor(options.workers or cores())
     try:
         if options.conversations:
-            documents = _conversations(source, tokenizer, pool, skip=writer.documents, held_out=options.held_out_fraction)
+            documents = _conversations(options, tokenizer, pool, skip=writer.documents)
         else:
             documents = _corpus(source, tokenizer, pool, skip=writer.documents)
         with progress("tokenize", total=total, unit="documents", done=writer.documents) as bar:
@@ -77,20 +79,51 @@ def _corpus(corpus: Path, tokenizer: Tokenizer, pool: Executor, *, skip: int) ->
             yield Document(np.concatenate([boundary, ids]), None, split == "held_out", bytes.fromhex(page_id))
 
 
-def _conversations(path: Path, tokenizer: Tokenizer, pool: Executor, *, skip: int, held_out: float) -> Iterator[Document]:
-    """The conversations after the first `skip`, in the file's order."""
+def _conversations(options: TokenizeOptions, tokenizer: Tokenizer, pool: Executor, *, skip: int) -> Iterator[Document]:
+    """The conversations after the first `skip`, in the files' order."""
 
-    def encoded(messages: list[Message]) -> Document:
-        page_id = hashlib.sha256(canonical({"messages": messages}).encode()).digest()
+    def encoded(whole: list[Message], messages: list[Message]) -> Document:
         rendered = render(tokenizer, messages)
-        lot = int.from_bytes(page_id[:8], "big")
         return Document(
             np.array(rendered.ids, dtype=np.uint32),
             np.array(rendered.loss_mask, dtype=np.uint8),
-            lot < held_out * 2**64,
-            page_id,
+            _lot(whole) < options.held_out_fraction,
+            _digest(messages),
         )
 
-    conversations = islice(read_conversations(path), skip, None)
-    while batch := list(islice(conversations, BATCH)):
-        yield from pool.map(encoded, batch)
+    lessons = ((whole, lesson) for whole in _mixed(options) for lesson in _lessons(whole))
+    remaining = islice(lessons, skip, None)
+    while batch := list(islice(remaining, BATCH)):
+        yield from pool.map(encoded, *zip(*batch, strict=True))
+
+
+def _mixed(options: TokenizeOptions) -> Iterator[list[Message]]:
+    """Each file's conversations as often as its weight says; the part that is no whole number is drawn by their hash."""
+    assert options.conversations is not None
+    paths = [options.conversations, *options.also]
+    for path, weight in zip_longest(paths, options.weights, fillvalue=1.0):
+        assert isinstance(path, Path) and weight is not None
+        for messages in read_conversations(path):
+            lot = _lot([*messages, {"role": "user", "content": "which part"}])  # apart from the lot of being held out
+            for _ in range(math.ceil(weight - lot)):
+                yield messages
+
+
+def _lot(messages: list[Message]) -> float:
+    """From 0 to 1, the same for the same messages."""
+    return int.from_bytes(_digest(messages)[:8], "big") / 2**64
+
+
+def _digest(messages: list[Message]) -> bytes:
+    return hashlib.sha256(canonical({"messages": messages}).encode()).digest()
+
+
+def _lessons(messages: list[Message]) -> Iterator[list[Message]]:
+    """The conversation; one that thinks, up to each answer in turn, since `render` teaches the last of them alone."""
+    if not any(message["role"] == "assistant" and thinks(message["content"]) for message in messages):
+        yield messages
+        return
+    following = [*(message["role"] for message in messages[1:]), "user"]
+    for place, (message, next_role) in enumerate(zip(messages, following, strict=True), start=1):
+        if message["role"] == "assistant" and next_role == "user":
+            yield messages[:place]

@@ -206,6 +206,11 @@ class Index:
         return self._shards[page.shard].text[page.first_byte + start : page.first_byte + end].decode()
 
 
+def ranked(spans: Sequence[Span]) -> list[Span]:
+    """The longest first; of equally long ones those that stand in the fewest places."""
+    return sorted(spans, key=lambda span: (-span.tokens, span.occurrences, span.start))
+
+
 def _character_bytes(encoded: bytes) -> Sequence[int]:
     """The byte at which each character begins, and the byte after the last."""
     if encoded.isascii():

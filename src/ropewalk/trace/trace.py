@@ -52,8 +52,10 @@ def run_trace(options: TraceOptions) -> None:
 
 
 def _print_spans(index: Index, text: str, options: TraceOptions) -> None:
-    spans = index.spans(
-        text, min_tokens=options.min_tokens, min_characters=options.min_characters, max_pages=options.max_pages
+    from ropewalk.trace.index import ranked
+
+    spans = ranked(
+        index.spans(text, min_tokens=options.min_tokens, min_characters=options.min_characters, max_pages=options.max_pages)
     )
     if not spans:
         print(f"No passage of {options.min_characters} characters and {options.min_tokens} tokens occurs in the pages.")

@@ -27,12 +27,80 @@ export async function trace(model, text, about) {
   return (await ask("/v1/trace", { model, text, about })).json();
 }
 
+export async function aboutFeedback() {
+  return (await ask("/v1/feedback")).json();
+}
+
+/** Keep a judgement. Returns the id by which it is taken back. */
+export async function judge(judgement) {
+  return (await (await ask("/v1/feedback", judgement)).json()).id;
+}
+
+export async function retract(id) {
+  await ask(`/v1/feedback/${id}`, null, null, "DELETE");
+}
+
 export async function listVocabularies() {
   return (await (await ask("/v1/vocabularies")).json()).data;
 }
 
 export async function cut(vocabulary, text, signal) {
   return (await ask("/v1/tokens", { vocabulary, text }, signal)).json();
+}
+
+const CONVERSATIONS = "/v1/conversations";
+
+export async function listConversations(search) {
+  return (await ask(`${CONVERSATIONS}?search=${encodeURIComponent(search)}`)).json();
+}
+
+export async function getConversation(id) {
+  return (await ask(`${CONVERSATIONS}/${id}`)).json();
+}
+
+export async function beginConversation() {
+  return (await ask(CONVERSATIONS, {})).json();
+}
+
+export async function changeConversation(id, change) {
+  return (await ask(`${CONVERSATIONS}/${id}`, change, null, "PATCH")).json();
+}
+
+export async function deleteConversation(id) {
+  await ask(`${CONVERSATIONS}/${id}`, null, null, "DELETE");
+}
+
+export async function addMessage(id, message) {
+  return (await ask(`${CONVERSATIONS}/${id}/messages`, message)).json();
+}
+
+export async function exportConversation(id, form) {
+  return (await ask(`${CONVERSATIONS}/${id}/export?form=${form}`)).blob();
+}
+
+export async function measureContext(body) {
+  return (await ask("/v1/context", body)).json();
+}
+
+export async function markdown(text) {
+  return (await ask("/v1/markdown", { text })).json();
+}
+
+export async function listTools(model) {
+  return (await ask(`/v1/tools?model=${encodeURIComponent(model)}`)).json();
+}
+
+export async function callTool(call) {
+  return (await ask("/v1/tools", call)).json();
+}
+
+export async function runProgram(code) {
+  return (await ask("/v1/run", { code })).json();
+}
+
+/** A chat completion in one piece. */
+export async function complete(body) {
+  return (await ask("/v1/chat/completions", body)).json();
 }
 
 /** Stream a chat completion: yields OpenAI's chunks. Aborting `signal` frees the model. */
@@ -55,12 +123,13 @@ export async function* chat(body, signal) {
   }
 }
 
-async function ask(address, body, signal) {
+/** Ask an address, with the key; a body is sent as JSON. */
+export async function ask(address, body, signal, method = body ? "POST" : "GET") {
   const headers = key.get() ? { Authorization: `Bearer ${key.get()}` } : {};
-  const post = body && { method: "POST", body: JSON.stringify(body), headers: { ...headers, "Content-Type": "application/json" } };
+  const sent = body && { body: JSON.stringify(body), headers: { ...headers, "Content-Type": "application/json" } };
   let response;
   try {
-    response = await fetch(address, { headers, signal, ...post });
+    response = await fetch(address, { method, headers, signal, ...sent });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused("The server cannot be reached: is it still running?", 0);

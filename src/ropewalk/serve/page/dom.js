@@ -20,3 +20,6 @@ export function percent(share) {
   if (share < 0.005 && share > 0) return "<1%";
   return `${Math.round(share * 100)}%`;
 }
+
+/** Words of the server as a sentence. */
+export const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;

@@ -3,18 +3,30 @@
 import { key } from "./api.js";
 import { byId } from "./dom.js";
 
-const DEFAULTS = { temperature: 0, "max-tokens": 200, seed: 0 };
+const DEFAULTS = {
+  system: "", temperature: 0, "top-p": 1, "max-tokens": 200, seed: 0, look: "light dark", "use-tools": false, approve: true,
+};
 const KEPT = "ropewalk-settings";
 
 export function settings() {
   const number = (id) => byId(id).valueAsNumber;
-  return { temperature: number("temperature"), max_tokens: number("max-tokens"), seed: number("seed") };
+  return {
+    system: byId("system").value.trim(),
+    temperature: number("temperature"),
+    top_p: number("top-p"),
+    max_tokens: number("max-tokens"),
+    seed: number("seed"),
+    tools: byId("use-tools").checked,
+    approve: byId("approve").checked,
+  };
 }
 
 export function prepareSettings() {
   const dialog = byId("settings");
   const kept = { ...DEFAULTS, ...JSON.parse(localStorage.getItem(KEPT) ?? "{}") };
-  for (const id of Object.keys(DEFAULTS)) byId(id).value = kept[id];
+  for (const id of Object.keys(DEFAULTS)) byId(id)[property(id)] = kept[id];
+  wear();
+  byId("look").addEventListener("change", wear);
   byId("open-settings").addEventListener("click", () => dialog.showModal());
   dialog.addEventListener("close", keep);
   dialog.addEventListener("cancel", (event) => {
@@ -32,5 +44,12 @@ export function askForKey() {
 }
 
 function keep() {
-  localStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(Object.keys(DEFAULTS).map((id) => [id, byId(id).valueAsNumber]))));
+  localStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(Object.keys(DEFAULTS).map((id) => [id, byId(id)[property(id)]]))));
+}
+
+const property = (id) => (byId(id).type === "checkbox" ? "checked" : byId(id).type === "number" ? "valueAsNumber" : "value");
+
+/** Light, dark, or as the reader's system has it. */
+function wear() {
+  document.documentElement.style.setProperty("color-scheme", byId("look").value);
 }

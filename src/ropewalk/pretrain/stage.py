@@ -14,11 +14,12 @@ import torch
 from ropewalk.artifact import Artifact, Part, open_artifact
 from ropewalk.model.checkpoint import load_model, save_like, save_model
 from ropewalk.model.placing import settle
+from ropewalk.model.rows import Rows
 from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain import PretrainOptions, shape_of
 from ropewalk.pretrain.dial import Dial, turn
 from ropewalk.pretrain.held_out import document_losses, held_out_rows, total_bits_per_byte
-from ropewalk.pretrain.loop import Learned, Rows, compile_blocks, learn_rows, train
+from ropewalk.pretrain.loop import Learned, compile_blocks, learn_rows, train
 from ropewalk.pretrain.optimizer import optimizer_for
 from ropewalk.pretrain.samples import sample_text
 from ropewalk.pretrain.schedule import Schedule

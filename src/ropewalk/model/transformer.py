@@ -7,7 +7,7 @@ K head width, V vocabulary, L layers, N flattened tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,22 @@ from ropewalk.model.cache import PAGE_TOKENS, KeyValueCache, Memory, Places
 from ropewalk.model.config import SMEAR_CHANNELS, VALUE_GATE_CHANNELS, ModelConfig
 from ropewalk.model.float8 import fits_float8, float8_linear
 from ropewalk.model.loss import Weights, linear_cross_entropy
+from ropewalk.model.thin import is_thin, thin_linear
 
 SHARPNESS = 1.2**2  # nanochat multiplies queries and keys by 1.2 each
 Angles = tuple[Tensor, Tensor] | None
-Decode = Callable[[Tensor, Angles, Tensor, KeyValueCache, Places], Tensor]
+
+
+class Decode(Protocol):
+    """What takes one new token of each of some texts through all blocks: (B, 1, D) to (B, 1, D)."""
+
+    def takes(self, texts: int, /) -> bool:
+        """Whether it can take a token of each of so many now."""
+        ...
+
+    def __call__(self, x_B1D: Tensor, angles: Angles, mask_B11S: Tensor, cache: KeyValueCache, places: Places, /) -> Tensor:
+        """What comes out of the last block."""
+        ...
 
 
 class RMSNorm(nn.Module):
@@ -54,12 +66,17 @@ def norm_of(config: ModelConfig) -> nn.Module:
 
 
 class Linear(nn.Linear):
-    """A matrix kept in float32 and multiplied in the precision of what comes in, or, `in_float8`, in less."""
+    """A matrix kept in float32 and multiplied in the precision of what comes in, or, `in_float8`, in less.
 
-    in_float8 = False
+    thin: products of few tokens that nothing learns from are `thin_linear`'s.
+    """
+
+    in_float8 = thin = False
     adapted = False  # whether it adds to the product
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if self.thin and is_thin(x):
+            return thin_linear(x, self.weight, None, self.bias)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.in_float8:
             product = float8_linear(x, self.weight)
@@ -328,7 +345,8 @@ class Transformer(nn.Module):
         places: Places | None,
     ) -> Tensor:
         B, T = ids_BT.shape
-        if self.decode is not None and T == 1 and cache is not None and places is not None and mask_B1TS is not None:
+        if self.decode is not None and T == 1 and cache is not None and self.decode.takes(B):
+            assert places is not None and mask_B1TS is not None
             return self.decode(x_BTD, angles, mask_B1TS, cache, places)
         start_BTD, half_way = x_BTD, self.config.layers // 2
         halfway_BTD = None

@@ -39,7 +39,7 @@ class Group(nn.Module):
         table_BP: Tensor,
     ) -> Tensor:
         """All that comes in is a tensor: what objects hold would be looked at before each call."""
-        places = Places(written_N, table_BP, before_BT=written_N)  # which only models with extras ask for
+        places = Places(written_N, table_BP, written_N, written_N)  # the last two are for extras and GPUs
         for block, k_GNK, v_GNK in zip(self.blocks, k_LGNK, v_LGNK, strict=True):
             x_B1D = block(x_B1D, x_B1D, angles, Memory(k_GNK, v_GNK, places), mask_B11S)
         return x_B1D
@@ -70,6 +70,9 @@ def compile_decoding(model: Transformer) -> None:
     """
     if not can_compile():
         say("no C++ compiler with Python's headers here, so decoding is not compiled")
+        return
+    if model.lm_head.weight.is_cuda:
+        say("decoding is not compiled on a GPU, where it is replayed from CUDA graphs")
         return
     if model.config.extras:
         say(f"decoding is not compiled for models with {', '.join(model.config.extras)}")

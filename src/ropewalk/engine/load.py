@@ -26,10 +26,12 @@ def load_engine(
     guess_tokens: int = 0,
     compiling: Compile = "off",
     beside: Transformer | None = None,
+    reading: bool = True,
 ) -> Engine:
     """Load a model and its tokenizer, onto the GPU if there is one; a model artifact is checked first.
 
     beside: the same model without the adapter, in the same precision: what the adapter does not touch is held once for both.
+    reading: nobody trains it: see `settle`.
 
     Raises:
         InputError, ArtifactError: no model there, a damaged one, or one without a tokenizer.
@@ -37,7 +39,7 @@ def load_engine(
     """
     if is_artifact(folder):
         open_artifact(folder, "model")
-    model = settle(load_model(folder, adapter=adapter), precision)
+    model = settle(load_model(folder, adapter=adapter), precision, reading=reading)
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocabulary > model.config.vocabulary:
         raise InputError(

@@ -51,6 +51,26 @@ def attend_held(
     return attend(q_BHTK, k_BGSK, v_BGSK, mask_B1TS=mask_B1TS, sharpness=sharpness)
 
 
+def turns_there(q_BHTK: Tensor) -> bool:
+    """Whether `attend_there` is for these queries: one a sequence on a GPU, and nothing to learn."""
+    return q_BHTK.is_cuda and q_BHTK.shape[2] == 1 and not torch.is_grad_enabled()
+
+
+def attend_there(
+    q_BH1K: Tensor,
+    k_BG1K: Tensor,
+    v_BG1K: Tensor,
+    angles: tuple[Tensor, Tensor] | None,
+    memory: Memory,
+    *,
+    sharpness: float,
+) -> Tensor:
+    """`attend_held` for one new position a sequence on a GPU, before queries and keys are turned. Returns (B, H, 1, K)."""
+    from ropewalk.model.paged_gpu import attend_pages  # with Triton, which comes with torch for CUDA
+
+    return attend_pages(q_BH1K, k_BG1K, v_BG1K, angles, memory, scale=sharpness * q_BH1K.shape[-1] ** -0.5)
+
+
 @torch.library.custom_op("ropewalk::attend_held", mutates_args=("k_GNK", "v_GNK"))
 def _attend_held(
     q_BHTK: Tensor,
@@ -67,7 +87,7 @@ def _attend_held(
 
     It would copy the whole cache to write to it (half the speed at 16 texts), and compile anew as texts grow.
     """
-    memory = Memory(k_GNK, v_GNK, Places(written_N, table_BP, written_N))
+    memory = Memory(k_GNK, v_GNK, Places(written_N, table_BP, written_N, written_N))
     return attend_held(q_BHTK, k_BGTK, v_BGTK, memory, mask_B1TS, sharpness=sharpness).contiguous()
 
 

@@ -14,7 +14,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from ropewalk.model.transformer import Attention, FeedForward, Linear, Transformer
+from ropewalk.model.joining import join
+from ropewalk.model.transformer import Linear, Transformer
 from ropewalk.runtime.errors import MachineError
 
 MOST = 127
@@ -76,13 +77,7 @@ def to_int8(model: Transformer) -> Transformer:
         MachineError: this torch has no such product, or a wrong one.
     """
     check_product()
-    for layer in model.modules():
-        if isinstance(layer, Attention):
-            layer.joined = Int8Linear(layer.q_proj, layer.k_proj, layer.v_proj)
-            del layer.q_proj, layer.k_proj, layer.v_proj
-        elif isinstance(layer, FeedForward) and layer.kind == "swiglu":
-            layer.joined = Int8Linear(layer.gate_proj, layer.up_proj)
-            del layer.gate_proj, layer.up_proj
+    join(model, Int8Linear)
     for name, layer in list(model.named_modules()):
         if isinstance(layer, Linear) and min(layer.weight.shape) >= LEAST_SIDE:
             model.set_submodule(name, Int8Linear(layer))

@@ -22,6 +22,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,14 @@ def main() -> None:
         began = time.monotonic()
         try:
             found[job.__name__] = job(arguments)
-        except Exception:
+        except Exception:  # noqa: BLE001
             found[job.__name__] = f"failed: {traceback.format_exc()[-1500:]}"
         found[f"{job.__name__} seconds"] = round(time.monotonic() - began, 1)
         if arguments.out:  # what stands is there, whatever becomes of the next
             arguments.out.write_text(json.dumps(found, indent=2) + "\n")
-    print("\n".join(f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in found.items())[-8000:])
+    print(
+        "\n".join(f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in found.items())[-8000:]
+    )
 
 
 def model_of(arguments: argparse.Namespace) -> Any:
@@ -77,9 +80,20 @@ def model_of(arguments: argparse.Namespace) -> Any:
 
     if arguments.model:
         return load_model(arguments.model)
-    shape = {"width": 576, "query_heads": 9, "key_value_heads": 3, "head_width": 64, "feed_forward_width": 1536}
-    layers, rope = 2 if arguments.small else 30, {"rope_theta": 100_000.0, "norm_epsilon": 1e-5}
-    config = ModelConfig(49_152, layers=layers, context_tokens=2048, tied_head=True, qk_norm=False, **shape, **rope)
+    config = ModelConfig(
+        vocabulary=49_152,
+        width=576,
+        layers=2 if arguments.small else 30,
+        query_heads=9,
+        key_value_heads=3,
+        head_width=64,
+        feed_forward_width=1536,
+        context_tokens=2048,
+        rope_theta=100_000.0,
+        norm_epsilon=1e-5,
+        tied_head=True,
+        qk_norm=False,
+    )
     model = Transformer(config)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -181,7 +195,7 @@ def profiled(arguments: argparse.Namespace) -> str:
     return "\n".join([f"{1000 * seconds / 4:.2f} ms a step under the profiler, {kernels_us:.0f} us in kernels", *lines])
 
 
-def kernels(arguments: argparse.Namespace) -> dict[str, float]:
+def kernels(arguments: argparse.Namespace) -> dict[str, Any]:
     """Microseconds of attention by itself: pages read where they lie, or gathered; a prompt's, heads shared or repeated."""
     from torch.nn import functional
     from triton.testing import do_bench  # pyright: ignore[reportMissingImports]
@@ -197,8 +211,8 @@ def kernels(arguments: argparse.Namespace) -> dict[str, float]:
         table_BP = (1 + torch.randperm(B * P, device="cuda")).view(B, P)
         last_B1 = torch.full((B, 1), length - 1, device="cuda")
         written_N = table_BP[:, -1] * 16 + 15
-        held = [torch.randn(G, (1 + B * P) * 16, K, **draw) for _ in range(2)]
-        memory = Memory(*held, Places(written_N, table_BP, written_N, last_B1))
+        k_GNK, v_GNK = (torch.randn(G, (1 + B * P) * 16, K, **draw) for _ in range(2))
+        memory = Memory(k_GNK, v_GNK, Places(written_N, table_BP, written_N, last_B1))
         q_BH1K, k_BG1K = torch.randn(B, G * R, 1, K, **draw), torch.randn(B, G, 1, K, **draw)
         angles = (torch.randn(B, 1, 1, K, **draw), torch.randn(B, 1, 1, K, **draw))
         mask_B11S = torch.ones(B, 1, 1, length, dtype=torch.bool, device="cuda")
@@ -210,19 +224,18 @@ def kernels(arguments: argparse.Namespace) -> dict[str, float]:
     for B, T in ((64, 128), (4, 2048)):
         q_BHTK, k_BGTK = torch.randn(B, G * R, T, K, **draw), torch.randn(B, G, T, K, **draw)
         mask_B1TS = torch.ones(T, T, dtype=torch.bool, device="cuda").tril().expand(B, 1, T, T)
-        ways = {
-            "shared": lambda: functional.scaled_dot_product_attention(  # noqa: B023
-                q_BHTK, k_BGTK, k_BGTK, attn_mask=mask_B1TS, enable_gqa=True  # noqa: B023
-            ),
-            "repeated": lambda: functional.scaled_dot_product_attention(
-                q_BHTK, *[k_BGTK.repeat_interleave(R, dim=1)] * 2, attn_mask=mask_B1TS  # noqa: B023
-            ),
-        }
+        shared = partial(functional.scaled_dot_product_attention, q_BHTK, k_BGTK, k_BGTK, mask_B1TS, enable_gqa=True)
         found[f"prompts {B} x {T}"] = {
             name: round(1000 * float(do_bench(way, warmup=20, rep=60, return_mode="median")), 1)  # pyright: ignore
-            for name, way in ways.items()
+            for name, way in (("shared", shared), ("repeated", partial(repeated, q_BHTK, k_BGTK, mask_B1TS)))
         }
     return found
+
+
+def repeated(q_BHTK: torch.Tensor, k_BGTK: torch.Tensor, mask_B1TS: torch.Tensor) -> torch.Tensor:
+    """Attention with each shared head held several times."""
+    k_BHTK = k_BGTK.repeat_interleave(q_BHTK.shape[1] // k_BGTK.shape[1], dim=1)
+    return torch.nn.functional.scaled_dot_product_attention(q_BHTK, k_BHTK, k_BHTK, mask_B1TS)
 
 
 def captured(work: Callable[[], object], times: int = 20) -> float:
@@ -267,7 +280,8 @@ def peer_of(model: Any, dtype: torch.dtype) -> Any:
         )
     )
     theirs.load_state_dict(model.state_dict())
-    return theirs.to("cuda" if torch.cuda.is_available() else "cpu", dtype).eval()
+    device: Any = "cuda" if torch.cuda.is_available() else "cpu"
+    return theirs.to(device, dtype=dtype).eval()
 
 
 def generated(theirs: Any, texts: int, seed: int, **how: Any) -> float:
@@ -286,7 +300,9 @@ def raced(arguments: argparse.Namespace) -> dict[str, Any]:
     theirs = peer_of(model, torch.bfloat16)
     ours = there(model, "bfloat16")
     for texts in TEXTS:
-        engines = {name: engine_of(ours, slots=texts, graphs=graphs) for name, graphs in (("eager", False), ("graphs", True))}
+        engines = {
+            name: engine_of(ours, slots=texts, graphs=graphs) for name, graphs in (("eager", False), ("graphs", True))
+        }
         ways: dict[str, Callable[[int], tuple[float, float]]] = {
             name: lambda seed, engine=engine: run(engine, texts, seed)  # noqa: B023
             for name, engine in engines.items()

@@ -38,7 +38,9 @@ def requests(count: int) -> tuple[list[list[int]], list[Sampling]]:
     draws = random.Random(0)
     prompts = [[draws.randrange(8, 256) for _ in range(draws.randrange(1, 50))] for _ in range(count)]
     seeds = range(count)
-    return prompts, [Sampling(draws.randrange(1, 40), temperature=seed % 2, top_logprobs=seed % 3, seed=seed) for seed in seeds]
+    return prompts, [
+        Sampling(draws.randrange(1, 40), temperature=seed % 2, top_logprobs=seed % 3, seed=seed) for seed in seeds
+    ]
 
 
 @pytest.mark.parametrize("cache_tokens", [None, 160])

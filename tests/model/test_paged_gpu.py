@@ -30,8 +30,8 @@ def case(lengths: list[int], shape: tuple[int, int, int], dtype: torch.dtype):
     table_BP = (1 + torch.randperm(B * P, generator=draws)).view(B, P).to(DEVICE)
     positions_B1 = torch.tensor(lengths, device=DEVICE)[:, None] - 1
     written_N = (table_BP.gather(1, positions_B1 // PAGE_TOKENS) * PAGE_TOKENS + positions_B1 % PAGE_TOKENS).flatten()
-    held = (drawn(G, (1 + B * P) * PAGE_TOKENS, K) for _ in range(2))
-    memory = Memory(*held, Places(written_N, table_BP, written_N, positions_B1))
+    k_GNK, v_GNK = (drawn(G, (1 + B * P) * PAGE_TOKENS, K) for _ in range(2))
+    memory = Memory(k_GNK, v_GNK, Places(written_N, table_BP, written_N, positions_B1))
     parts = drawn(B, (R * G + 2 * G) * K).split([R * G * K, G * K, G * K], dim=1)  # as one product gives them
     q_BH1K, k_BG1K, v_BG1K = (part.view(B, 1, -1, K).transpose(1, 2) for part in parts)
     turns = torch.randn(B, 1, 1, K // 2, generator=draws).repeat(1, 1, 1, 2)
@@ -41,7 +41,7 @@ def case(lengths: list[int], shape: tuple[int, int, int], dtype: torch.dtype):
 @torch.inference_mode()
 @pytest.mark.parametrize("turns", [True, False])
 @pytest.mark.parametrize("lengths", [FEW, MANY] if ON_GPU else [FEW])
-@pytest.mark.parametrize("shape", [(3, 3, 64), (1, 20, 128), (2, 1, 32), (2, 4, 80)] if ON_GPU else [(2, 3, 40)])
+@pytest.mark.parametrize("shape", [(3, 3, 64), (1, 20, 128), (2, 4, 80)] if ON_GPU else [(2, 3, 40)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16] if ON_GPU else [torch.float32])
 def test_pages_are_written_and_read_as_if_they_were_gathered(dtype, shape, lengths, turns):
     from ropewalk.model.paged_gpu import attend_pages

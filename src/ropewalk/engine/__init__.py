@@ -5,6 +5,7 @@ ropewalk generate --model runs/docs/model --from prompts.parquet --out answers.p
 
 engine      requests in a batch: submit, step, cancel; generate and stream over them
 compiled    a token a step through compiled groups of layers
+graphs      the same on a GPU, as CUDA graphs
 pages       who holds which page of the cache
 guessing    how a text goes on where it repeats itself
 load        an engine from a model folder
@@ -51,7 +52,7 @@ class GenerateOptions:
     """In what the model computes: float32, or bfloat16 on a GPU; bfloat16 and int8 (CPU) are faster and nearly the same."""
     compile: Compile = "off"
     """auto compiles what writes tokens if a C++ compiler is here, some 20 s at each start: int8 becomes 1.3 times as fast,
-    the others hardly. Last bits differ between compiled and not."""
+    the others hardly. Last bits differ between compiled and not. A GPU replays CUDA graphs, whatever this says."""
     guess_tokens: Annotated[int, Ge(0)] = 0
     """Tokens to guess from what a text repeats, checked in one pass; no text changes, and few at once come faster."""
     max_tokens: Annotated[int, Gt(0)] = 200

@@ -114,8 +114,9 @@ class _Request:
         """Its pages as a row of a table for a whole context; only those that came behind are written."""
         if self._row_of is not self.pages:
             self._row_of, self._in_row = self.pages, 0
-        self._row_P[self._in_row : len(self.pages)] = self.pages[self._in_row :]
-        self._in_row = len(self.pages)
+        if self._in_row < len(self.pages):
+            self._row_P[self._in_row : len(self.pages)] = self.pages[self._in_row :]
+            self._in_row = len(self.pages)
         return self._row_P
 
     @property
@@ -185,7 +186,7 @@ class Engine:
             self.cache_tokens = min(self.slots * config.context_tokens, most_bytes // token_bytes)
         pages = pages_for(max(self.cache_tokens, config.context_tokens))
         self.cache, self.pages = KeyValueCache(config, pages=pages, dtype=dtype, device=self.device), Pages(pages)
-        if self.graphs or self.graphs is None and self.device.type == "cuda":
+        if self.graphs or (self.graphs is None and self.device.type == "cuda"):
             self._graphs = Graphs(self.model, self.cache, slots=self.slots)
         self.prefill_tokens = GPU_PREFILL_TOKENS if self.device.type == "cuda" else PREFILL_TOKENS
         # Padding and turn openers are never an answer; a model that was not taught about them might still draw one. Nor are
@@ -526,7 +527,9 @@ def _told(
     best = logprobs_BV.topk(min(max(most_B), logprobs_BV.shape[1]), dim=1)
     parts = (ids_B[:, None], logprobs_BV.gather(1, ids_B[:, None]), best.indices, best.values)
     told = []
-    for most, (token_id, logprob, *rest) in zip(most_B, torch.cat([part.double() for part in parts], dim=1).tolist(), strict=True):
+    for most, (token_id, logprob, *rest) in zip(
+        most_B, torch.cat([part.double() for part in parts], dim=1).tolist(), strict=True
+    ):
         ids, values = rest[: len(rest) // 2], rest[len(rest) // 2 :]
         alternatives = tuple((int(other), value) for other, value in zip(ids[:most], values[:most], strict=True))
         told.append((int(token_id), logprob, alternatives))

@@ -1,7 +1,7 @@
 """One new token a text, from ids to logits, as a CUDA graph: some hundred kernels in one launch.
 
-Launched from Python one by one they take 20 us each, whatever they do: more than the work of a small model. A graph is for so
-many texts, so a batch is filled up to the next number that has one; a filling row reads and writes page 0, which is nobody's.
+Launched one by one from Python they take longer than a small model's work. A graph is for so many texts, so a batch is
+filled up to the next number that has one; a filling row reads and writes page 0, which is nobody's.
 `Transformer` is the twin that this equals. Weights are read where they lie: training changes them in their places.
 
 Shapes: B texts, P pages of a context, V vocabulary.

@@ -77,7 +77,9 @@ def choose(logits_BV: Tensor, samplings: list[Sampling], draws_B: Tensor) -> Ten
     draws_B = draws_B.to(device)
     sampled_B = _draw(weights_BV, draws_B)
     if cut := [row for row, sampling in enumerate(samplings) if sampling.top_k > 0 or sampling.top_p < 1]:
-        cut_C = torch.tensor(cut, device=device)  # the others are spared the sort, which costs more than a small model's step
+        cut_C = torch.tensor(
+            cut, device=device
+        )  # the others are spared the sort, which costs more than a small model's step
         sorted_CV, order_CV = weights_BV[cut_C].sort(dim=1, descending=True, stable=True)
         before_CV = sorted_CV.cumsum(dim=1) - sorted_CV
         ranks_V = torch.arange(logits_BV.shape[1], device=device)

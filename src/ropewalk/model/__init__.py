@@ -4,6 +4,8 @@
     families       how Llama, Qwen2, Qwen3 and GPT-2 describe such shapes and name their weights
     attention      positions that look at each other, and at what a cache holds
     paged          the same for one new position, in compiled loops over the pages
+    paged_gpu      that on a GPU, in Triton's kernels
+    joining        several matrices as one, in a model that is only read
     transformer    the decoder, the readable way
     rows           what it reads: rows of one sequence, or of several
     sequences      texts of which a part counts, and what they begin with read once

@@ -52,8 +52,9 @@ def attend_held(
 
 
 def turns_there(q_BHTK: Tensor) -> bool:
-    """Whether `attend_there` is for these queries: one a sequence on a GPU, and nothing to learn."""
-    return q_BHTK.is_cuda and q_BHTK.shape[2] == 1 and not torch.is_grad_enabled()
+    """Whether `attend_there` is for these queries: one a sequence on a GPU, and nothing to learn or compile."""
+    alone = q_BHTK.is_cuda and q_BHTK.shape[2] == 1
+    return alone and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def attend_there(

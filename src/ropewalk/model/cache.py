@@ -72,8 +72,8 @@ class KeyValueCache:
     beginning is then held once. Page 0 is nobody's: rows end with it, and padding is written there.
 
     Memory is taken as pages are written to, in doublings, up to `pages`: 65,536 tokens of SmolLM2 would take 3 GB at once,
-    and few conversations come near. On a GPU it is taken at once: what a CUDA graph reads may not move, nor is it to wait for
-    the highest page. What a page held before is never looked at, so pages are not cleared.
+    and few conversations come near. On a GPU it is taken at once: what a CUDA graph reads may not move, and nothing there is
+    to wait for the highest page. What a page held before is never looked at, so pages are not cleared.
     """
 
     def __init__(

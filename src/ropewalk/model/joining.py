@@ -26,5 +26,6 @@ def one_linear(*layers: Linear) -> Linear:
     joined = Linear(layers[0].in_features, sum(layer.out_features for layer in layers), bias=False, device="meta")
     joined.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers]), requires_grad=False)
     biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
-    joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False) if biases else None
+    if biases:
+        joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
     return joined

@@ -12,6 +12,9 @@ S positions, C parts of a sequence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
@@ -23,6 +26,11 @@ BLOCK = 64  # positions that a program reads at once
 MOST_PARTS = 16
 WANTED_PROGRAMS = 264  # two for each of an H100's processors
 LEAST_SIDE = 16  # of a product on tensor cores
+
+
+def jit(kernel: Callable[..., None]) -> Any:
+    """`triton.jit`, of which the types are not known where Triton is not."""
+    return triton.jit(kernel)
 
 
 def attend_pages(
@@ -60,13 +68,13 @@ def attend_pages(
     return mixed_BHK[:, :, None]
 
 
-@triton.jit
-def _place(  # noqa: D103
+@jit
+def _place(
     q, k, v, cos, sin, written_N, turned, k_GNK, v_GNK,
     q_row, q_head, k_row, k_head, v_row, v_head, angle_row, group, H, G, K,
     HALF: tl.constexpr, TURNS: tl.constexpr,
 ):  # fmt: skip
-    b, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    b, head = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     channel = tl.arange(0, HALF)
     inside = channel < K // 2
     place = tl.load(written_N + b)
@@ -78,7 +86,7 @@ def _place(  # noqa: D103
         source, target = v + b * v_row + (head - H - G) * v_head, v_GNK + (head - H - G) * group + place * K
     first = tl.load(source + channel, inside, 0.0).to(tl.float32)
     second = tl.load(source + K // 2 + channel, inside, 0.0).to(tl.float32)
-    if TURNS:
+    if TURNS:  # noqa: SIM102  known when this is compiled, unlike the next
         if head < H + G:
             cosine = tl.load(cos + b * angle_row + channel, inside, 0.0).to(tl.float32)
             sine = tl.load(sin + b * angle_row + channel, inside, 0.0).to(tl.float32)
@@ -87,13 +95,13 @@ def _place(  # noqa: D103
     tl.store(target + K // 2 + channel, second.to(turned.dtype.element_ty), inside)
 
 
-@triton.jit
-def _attend(  # noqa: D103
+@jit
+def _attend(
     q_BHK, k_GNK, v_GNK, table_BP, positions_B, mixed_BHK, part_BHCK, sums_BHC2, scale,
     table_row, position_row, group, H, K,
     R: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr, PARTS: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
 ):  # fmt: skip
-    b, g, part = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    b, g, part = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64), tl.program_id(2)
     row, channel = tl.arange(0, ROWS), tl.arange(0, WIDE)
     length = (tl.load(positions_B + b * position_row) + 1).to(tl.int32)
     share = tl.cdiv(tl.cdiv(length, BLOCK), PARTS) * BLOCK
@@ -128,8 +136,8 @@ def _attend(  # noqa: D103
         tl.store(sums_BHC2 + 2 * parts + 1, sum_R, row < R)
 
 
-@triton.jit
-def _join(part_BHCK, sums_BHC2, mixed_BHK, K, PARTS: tl.constexpr, WIDE: tl.constexpr):  # noqa: D103
+@jit
+def _join(part_BHCK, sums_BHC2, mixed_BHK, K, PARTS: tl.constexpr, WIDE: tl.constexpr):
     head = tl.program_id(0).to(tl.int64)
     part, channel = tl.arange(0, PARTS), tl.arange(0, WIDE)
     most_C = tl.load(sums_BHC2 + 2 * (head * PARTS + part))

@@ -70,7 +70,7 @@ class ChatOptions:
     """In what the model computes: float32, or bfloat16 on a GPU; bfloat16 and int8 (CPU) are faster and nearly the same."""
     compile: Compile = "off"
     """auto compiles what writes tokens if a C++ compiler is here, some 20 s at each start: int8 becomes 1.3 times as fast,
-    the others hardly. Last bits differ between compiled and not."""
+    the others hardly. Last bits differ between compiled and not. A GPU replays CUDA graphs, whatever this says."""
     guess_tokens: Annotated[int, Ge(0)] = 0
     """Tokens to guess from what a text repeats, checked in one pass; no text changes, and few at once come faster."""
     system: str = ""
@@ -136,7 +136,7 @@ class ServeOptions:
     """In what the model computes: float32, or bfloat16 on a GPU; bfloat16 and int8 (CPU) are faster and nearly the same."""
     compile: Compile = "off"
     """auto compiles what writes tokens if a C++ compiler is here, some 20 s at each start: int8 becomes 1.3 times as fast,
-    the others hardly. Last bits differ between compiled and not."""
+    the others hardly. Last bits differ between compiled and not. A GPU replays CUDA graphs, whatever this says."""
     guess_tokens: Annotated[int, Ge(0)] = 0
     """Tokens to guess from what a text repeats, checked in one pass; no text changes, and few at once come faster."""
     queue: Annotated[int, Ge(0)] = 32

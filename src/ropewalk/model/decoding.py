@@ -44,7 +44,7 @@ class Loops:
         assert angles is not None
         x_BD = x_B1D[:, 0].clone(memory_format=torch.contiguous_format)
         cos_BK, sin_BK = (angle_B1TK.expand(len(x_BD), 1, 1, -1)[:, 0, 0].contiguous().numpy() for angle_B1TK in angles)
-        lengths_B = mask_B11S[:, 0, 0].sum(dim=1).numpy()
+        lengths_B = (places.positions_BT[:, 0] + 1).numpy()
         written_B, table_BP = places.written_N.numpy(), places.table_BP.contiguous().numpy()
         loops.use_threads()
         for weights, k_GMK, v_GMK in zip(self._weights, cache.k_LGNK, cache.v_LGNK, strict=True):

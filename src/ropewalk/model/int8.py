@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ropewalk.model.joining import join
 from ropewalk.model.thin import is_thin, thin_linear
-from ropewalk.model.transformer import Attention, FeedForward, Linear, Transformer
+from ropewalk.model.transformer import Linear, Transformer
 from ropewalk.runtime.errors import MachineError
 
 MOST = 127
@@ -83,13 +84,7 @@ def to_int8(model: Transformer) -> Transformer:
     """
     if has_byte_products():
         check_product()
-    for layer in model.modules():
-        if isinstance(layer, Attention):
-            layer.joined = Int8Linear(layer.q_proj, layer.k_proj, layer.v_proj)
-            del layer.q_proj, layer.k_proj, layer.v_proj
-        elif isinstance(layer, FeedForward) and layer.kind == "swiglu":
-            layer.joined = Int8Linear(layer.gate_proj, layer.up_proj)
-            del layer.gate_proj, layer.up_proj
+    join(model, Int8Linear)
     for name, layer in list(model.named_modules()):
         if isinstance(layer, Linear) and min(layer.weight.shape) >= LEAST_SIDE:
             model.set_submodule(name, Int8Linear(layer))

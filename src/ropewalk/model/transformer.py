@@ -7,6 +7,7 @@ K head width, V vocabulary, L layers, N flattened tokens.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ropewalk.model.attention import attend, attend_held
+from ropewalk.model.attention import attend, attend_held, attend_there, turns_there
 from ropewalk.model.cache import PAGE_TOKENS, KeyValueCache, Memory, Places
 from ropewalk.model.config import SMEAR_CHANNELS, VALUE_GATE_CHANNELS, ModelConfig
 from ropewalk.model.float8 import fits_float8, float8_linear
@@ -99,6 +100,13 @@ def rotary_frequencies(config: ModelConfig) -> Tensor:
     return frequencies * kept + frequencies / scaling.factor * (1 - kept)
 
 
+@cache
+def frequencies_on(device: torch.device, config: ModelConfig) -> Tensor:
+    """`rotary_frequencies` where they are needed, once: a step that becomes a CUDA graph copies nothing to the GPU."""
+    with torch.inference_mode(False):
+        return rotary_frequencies(config).to(device)
+
+
 def rotary_angles(positions_BT: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines for `rotate`, each (B, 1, T, K), halves repeated (Su et al. 2021, in the half-split layout)."""
     angles_BTK = (positions_BT[..., None].float() * frequencies).repeat(1, 1, 2)
@@ -163,6 +171,9 @@ class Attention(nn.Module):
             v_BTGK = v_BTGK + gates_BTG[..., None] * values_BTGK
         v_BGTK = v_BTGK.transpose(1, 2)
         q_BHTK, k_BGTK = self.q_norm(q_BHTK), self.k_norm(k_BGTK)
+        if memory is not None and turns_there(q_BHTK):
+            mixed_BHTK = attend_there(q_BHTK, k_BGTK, v_BGTK, angles, memory, sharpness=self.sharpness)
+            return self.o_proj(mixed_BHTK.view(B, T, self.heads * self.head_width))
         if angles is not None:
             q_BHTK, k_BGTK = rotate(q_BHTK, *angles), rotate(k_BGTK, *angles)
         if memory is None:
@@ -310,8 +321,7 @@ class Transformer(nn.Module):
             positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]  # one row of positions serves all
         x_BTD, angles = self._embed(ids_BT, positions_BT), None
         if self.config.positions == "rotary":
-            frequencies = rotary_frequencies(self.config).to(ids_BT.device)
-            cos_B1TK, sin_B1TK = rotary_angles(positions_BT, frequencies)
+            cos_B1TK, sin_B1TK = rotary_angles(positions_BT, frequencies_on(ids_BT.device, self.config))
             angles = cos_B1TK.to(x_BTD.dtype), sin_B1TK.to(x_BTD.dtype)
         mask_B1TS = places = None
         if cache is not None:

@@ -17,7 +17,7 @@ from ropewalk.engine.grammar import Grammars, matching
 from ropewalk.engine.graphs import Graphs
 from ropewalk.engine.guessing import guess
 from ropewalk.engine.pages import Pages, alike
-from ropewalk.engine.sampling import Sampling, choose
+from ropewalk.engine.sampling import Sampling, choose, draw_plainly
 from ropewalk.engine.stopping import StopStrings
 from ropewalk.engine.weighing import Weighing, weighed
 from ropewalk.model.cache import PAGE_TOKENS, KeyValueCache, pages_for
@@ -28,6 +28,7 @@ from ropewalk.runtime.seeds import generator
 from ropewalk.tokenizer.encoding import StreamingDecoder, Tokenizer
 
 Finish = Literal["stop", "length", "error"]
+Told = tuple[int, float, tuple[tuple[int, float], ...]]  # an id, its log-probability, and its alternatives with theirs
 PREFILL_TOKENS = 512  # read of prompts in a step, more or less, so that those who decode wait for no longer
 GPU_PREFILL_TOKENS = 8192  # takes a GPU as little time
 PREFILL_TOGETHER_TOKENS = 32  # prompts of which as much is left, within that, are read in one batch
@@ -473,21 +474,29 @@ class Engine:
 
     def _next(self, requests: Sequence[_Request], logits_BV: Tensor) -> list[Token]:
         """Choose the next token of each request; those that end with it leave their slots and pages."""
-        allowed_BV = logits_BV.index_fill(1, self.banned, -torch.inf)
-        logprobs_BV = allowed_BV.log_softmax(dim=1)
-        draws_B = torch.tensor([one.draws.random(dtype=np.float32) for one in requests])
-        weighings = {row: one.weighing for row, one in enumerate(requests) if one.weighing}
-        matchers = {row: one.matcher for row, one in enumerate(requests) if one.matcher}
-        matched_BV = matching(weighed(allowed_BV, weighings), matchers)
-        ids_B = choose(matched_BV, [one.sampling for one in requests], draws_B)
-        tokens, told = [], _told(logprobs_BV, ids_B, [one.sampling.top_logprobs for one in requests])
-        for one, (token_id, logprob, alternatives) in zip(requests, told, strict=True):
+        tokens = []
+        for one, (token_id, logprob, alternatives) in zip(requests, self._choose(requests, logits_BV), strict=True):
             text, finish = self._take(one, token_id)
             tokens.append(Token(one.number, token_id, text, logprob, finish, alternatives, tuple(one.read)))
             one.read = []
             if finish is not None:
                 self._leave(one)
         return tokens
+
+    def _choose(self, requests: Sequence[_Request], logits_BV: Tensor) -> list[Told]:
+        """A token for each request, and what is told of it."""
+        samplings = [one.sampling for one in requests]
+        draws_B = torch.tensor([one.draws.random(dtype=np.float32) for one in requests])
+        if self.compiled and logits_BV.is_cpu and all(sampling.plain for sampling in samplings):
+            ids_B, logprobs_B = draw_plainly(logits_BV, self.banned, samplings, draws_B)
+            return [(token_id, logprob, ()) for token_id, logprob in zip(ids_B.tolist(), logprobs_B.tolist(), strict=True)]
+        allowed_BV = logits_BV.index_fill(1, self.banned, -torch.inf)
+        logprobs_BV = allowed_BV.log_softmax(dim=1)
+        weighings = {row: one.weighing for row, one in enumerate(requests) if one.weighing}
+        matchers = {row: one.matcher for row, one in enumerate(requests) if one.matcher}
+        matched_BV = matching(weighed(allowed_BV, weighings), matchers)
+        ids_B = choose(matched_BV, samplings, draws_B)
+        return _told(logprobs_BV, ids_B, [sampling.top_logprobs for sampling in samplings])
 
     def _take(self, one: _Request, token_id: int) -> tuple[str, Finish | None]:
         """Note a sequence's next token. Returns the text that it adds, and whether and why the text ends there."""
@@ -526,9 +535,7 @@ def _room_bytes(device: torch.device) -> int:
     return int(GPU_CACHE_FRACTION * torch.cuda.mem_get_info(device)[0])
 
 
-def _told(
-    logprobs_BV: Tensor, ids_B: Tensor, most_B: Sequence[int]
-) -> list[tuple[int, float, tuple[tuple[int, float], ...]]]:
+def _told(logprobs_BV: Tensor, ids_B: Tensor, most_B: Sequence[int]) -> list[Told]:
     """Ids, their log-probabilities and the most probable in their places, as many as asked, fetched in one piece."""
     best = logprobs_BV.topk(min(max(most_B), logprobs_BV.shape[1]), dim=1)
     parts = (ids_B[:, None], logprobs_BV.gather(1, ids_B[:, None]), best.indices, best.values)

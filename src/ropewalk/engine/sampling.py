@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ropewalk.engine.grammar import Grammar
+from ropewalk.model import loops
 from ropewalk.runtime.errors import OptionError
 
 
@@ -47,6 +48,12 @@ class Sampling:
             raise OptionError(f"{self}: top_logprobs must be >= 0, and no stop string may be empty")
         if not 0 <= self.min_p <= 1 or self.repetition_penalty < 0.01:  # scores are divided by it, in float32
             raise OptionError(f"{self}: min_p must be in [0, 1] and repetition_penalty >= 0.01")
+
+    @property
+    def plain(self) -> bool:
+        """Whether temperature alone decides, and of its token's place nothing else is told."""
+        cut = self.top_k > 0 or self.top_p < 1 or self.min_p > 0
+        return not (cut or self.weighs or self.top_logprobs or self.grammar)
 
     @property
     def weighs(self) -> bool:
@@ -86,6 +93,19 @@ def choose(logits_BV: Tensor, samplings: list[Sampling], draws_B: Tensor) -> Ten
         kept_CV = torch.where((ranks_V < top_k_B1[cut_C]) & ((before_CV < top_p_B1[cut_C]) | (ranks_V == 0)), sorted_CV, 0.0)
         sampled_B[cut_C] = order_CV.gather(1, _draw(kept_CV, draws_B[cut_C])[:, None])[:, 0]
     return torch.where(temperature_B1[:, 0] == 0, greedy_B, sampled_B)
+
+
+def draw_plainly(logits_BV: Tensor, banned: Tensor, samplings: list[Sampling], draws_B: Tensor) -> tuple[Tensor, Tensor]:
+    """`choose` among all but `banned` where every sampling is plain, and log-probabilities: in a loop, on a CPU, (B,) each.
+
+    The banned ones' logits are overwritten.
+    """
+    temperature_B = torch.tensor([sampling.temperature for sampling in samplings])
+    ids_B, logprobs_B = torch.empty(len(samplings), dtype=torch.long), torch.empty(len(samplings))
+    loops.use_threads()
+    tensors = (logits_BV.contiguous(), banned, temperature_B, draws_B, ids_B, logprobs_B)
+    loops.draw(*(tensor.numpy() for tensor in tensors))
+    return ids_B, logprobs_B
 
 
 def _draw(weights_BV: Tensor, draws_B: Tensor) -> Tensor:

@@ -33,34 +33,44 @@ class _Float8Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_NC: Tensor, weight_RC: Tensor) -> Tensor:
-        x8_NC, x_scale = _quantize(x_NC, torch.float8_e4m3fn)
-        weight8_RC, weight_scale = _quantize(weight_RC, torch.float8_e4m3fn)
+        x8_NC, x_scale = quantize(x_NC, torch.float8_e4m3fn)
+        weight8_RC, weight_scale = quantize(weight_RC, torch.float8_e4m3fn)
         ctx.save_for_backward(x8_NC, x_scale, weight8_RC, weight_scale)
-        return _multiply(x8_NC, x_scale, weight8_RC.t(), weight_scale, x_NC.dtype, fast=True)
+        return multiply(x8_NC, x_scale, weight8_RC.t(), weight_scale, x_NC.dtype, fast=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor]:
         (d_NR,) = gradients
         x8_NC, x_scale, weight8_RC, weight_scale = ctx.saved_tensors
-        d8_NR, d_scale = _quantize(d_NR, torch.float8_e5m2)
-        d_x_NC = _multiply(d8_NR, d_scale, _by_columns(weight8_RC), weight_scale, d_NR.dtype)
-        d_weight_RC = _multiply(d8_NR.t().contiguous(), d_scale, _by_columns(x8_NC), x_scale, torch.float32)
+        d8_NR, d_scale = quantize(d_NR, torch.float8_e5m2)
+        d_x_NC = multiply(d8_NR, d_scale, by_columns(weight8_RC), weight_scale, d_NR.dtype)
+        d_weight_RC = multiply(d8_NR.t().contiguous(), d_scale, by_columns(x8_NC), x_scale, torch.float32)
         return d_x_NC, d_weight_RC
 
 
-def _quantize(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def quantize(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The values divided by a scale that brings the largest to the format's largest, and that scale, float32 ()."""
+    scale = widest(x, dtype)
+    return scaled(x, scale, dtype), scale
+
+
+def widest(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """What to divide `x` by so that its largest value is the format's largest, float32 ()."""
+    return x.abs().amax().float().clamp(min=1e-12) / torch.finfo(dtype).max
+
+
+def scaled(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """The values divided by the scale; what is too large then is the format's largest."""
     most = torch.finfo(dtype).max
-    scale = x.abs().amax().float().clamp(min=1e-12) / most
-    return (x.float() / scale).clamp(-most, most).to(dtype), scale
+    return (x.float() / scale).clamp(-most, most).to(dtype)
 
 
-def _by_columns(matrix: Tensor) -> Tensor:
+def by_columns(matrix: Tensor) -> Tensor:
     """The same matrix, column after column in memory, as a product's second factor has to lie."""
     return matrix.t().contiguous().t()
 
 
-def _multiply(
+def multiply(
     left: Tensor, left_scale: Tensor, right: Tensor, right_scale: Tensor, dtype: torch.dtype, *, fast: bool = False
 ) -> Tensor:
     """left @ right, of the scaled values. fast: add up in less than float32."""

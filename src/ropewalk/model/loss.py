@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ropewalk.model.held import ON
+
 CHUNK_TOKENS = 512  # 512 x 8,192 float32 logits are 16.8 MB: the fastest of 256, 512 and 2,048 on 2 cores
 GPU_CHUNK_TOKENS = 8192  # a GPU wants products large enough to fill it
 
@@ -91,7 +93,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_head_VD = torch.zeros_like(head_VD) if wants_head else None
         multiplied_VD = head_VD.to(hidden_ND.dtype)
         barred = None if barred is None else barred.to(hidden_ND.device)
-        size = GPU_CHUNK_TOKENS if hidden_ND.is_cuda else CHUNK_TOKENS
+        size = CHUNK_TOKENS
+        if hidden_ND.is_cuda:
+            size = 2 * GPU_CHUNK_TOKENS if "chunk" in ON else GPU_CHUNK_TOKENS
         for start in range(0, len(targets_N), size):
             chunk = slice(start, start + size)
             targets_C1 = targets_N[chunk, None]
@@ -175,6 +179,8 @@ def _add_product(sum_VD: Tensor, left_VC: Tensor, right_CD: Tensor) -> None:
     """sum += left @ right, where the factors may be of half the sum's precision."""
     if left_VC.dtype == sum_VD.dtype:
         sum_VD.addmm_(left_VC, right_CD)
+    elif sum_VD.is_cuda and "added" in ON:
+        torch.addmm(sum_VD, left_VC, right_CD, out_dtype=sum_VD.dtype, out=sum_VD)
     else:
         sum_VD += left_VC @ right_CD
 

@@ -18,6 +18,7 @@ from ropewalk.model.attention import attend, attend_held
 from ropewalk.model.cache import PAGE_TOKENS, KeyValueCache, Memory, Places
 from ropewalk.model.config import SMEAR_CHANNELS, VALUE_GATE_CHANNELS, ModelConfig
 from ropewalk.model.float8 import fits_float8, float8_linear
+from ropewalk.model.held import ON, Held, held_linear, hold, table_rows
 from ropewalk.model.loss import Weights, linear_cross_entropy
 
 SHARPNESS = 1.2**2  # nanochat multiplies queries and keys by 1.2 each
@@ -58,8 +59,11 @@ class Linear(nn.Linear):
 
     in_float8 = False
     adapted = False  # whether it adds to the product
+    held: Held | None = None  # while a step's passes share it
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if self.held is not None:
+            return held_linear(x, self.held, self.weight)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.in_float8:
             product = float8_linear(x, self.weight)
@@ -115,6 +119,7 @@ class Attention(nn.Module):
         D, H, G, K = config.width, config.query_heads, config.key_value_heads, config.head_width
         self.heads, self.groups, self.head_width = H, G, K
         self.joined: nn.Module | None = None  # one matrix in the place of the next three
+        self.held: Held | None = None  # the three on top of each other, while a step's passes share them
         biases = config.attention_bias != "none"
         self.q_proj = Linear(D, H * K, bias=biases)
         self.k_proj = Linear(D, G * K, bias=biases)
@@ -165,6 +170,10 @@ class Attention(nn.Module):
             q, k, v = self.joined(x_BTD).split(widths, dim=-1)
             return q, k, v
         parts = (self.q_proj, self.k_proj, self.v_proj)
+        if self.held is not None:
+            product = held_linear(x_BTD, self.held, *(part.weight for part in parts))
+            q, k, v = product.split([part.out_features for part in parts], dim=-1)
+            return q, k, v
         if not x_BTD.is_cuda or any(part.bias is not None or part.in_float8 or part.adapted for part in parts):
             return self.q_proj(x_BTD), self.k_proj(x_BTD), self.v_proj(x_BTD)
         weight = torch.cat([part.weight for part in parts]).to(x_BTD.dtype)
@@ -200,6 +209,8 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Attention, then feed-forward, each added to the residual stream after a norm of its input."""
 
+    by_rows = False  # whether the scales' gradients are summed by rows first
+
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         if "residual_scales" in config.extras:
@@ -221,7 +232,12 @@ class Block(nn.Module):
         values_BTGK: Tensor | None = None,
     ) -> Tensor:
         """`start_BTD` is what the first block got; `values_BTGK` this layer's embeddings of the tokens, if it has any."""
-        if self.scaled:
+        if self.scaled and self.by_rows:  # a gradient that is summed by rows first is summed where the norm's is
+            share_BT1, start_share_BT1 = (
+                scale.expand(*x_BTD.shape[:-1], 1) for scale in (self.residual_scale, self.start_scale)
+            )
+            x_BTD = (share_BT1 * x_BTD + start_share_BT1 * start_BTD).to(x_BTD.dtype)
+        elif self.scaled:
             x_BTD = self.residual_scale.to(x_BTD.dtype) * x_BTD + self.start_scale.to(x_BTD.dtype) * start_BTD
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), angles, memory, mask_B1TS, values_BTGK)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
@@ -311,7 +327,7 @@ class Transformer(nn.Module):
         return self.model.norm(self._blocks(ids_BT, x_BTD, angles, mask_B1TS, cache, places))
 
     def _embed(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
-        x_BTD = self.model.embed_tokens(ids_BT)
+        x_BTD = table_rows(ids_BT, self.model.embed_tokens, torch.float32) if ON else self.model.embed_tokens(ids_BT)
         if self.config.positions == "learned":
             x_BTD = x_BTD + self.model.embed_positions(positions_BT)
         if "embedding_norm" in self.config.extras:
@@ -337,7 +353,7 @@ class Transformer(nn.Module):
             if cache is not None and places is not None:
                 memory = cache.layer(layer, places)
             if self.config.has_value_embedding(layer):
-                values = self.model.embed_values[str(layer)](ids_BT).to(x_BTD.dtype)
+                values = table_rows(ids_BT, self.model.embed_values[str(layer)], x_BTD.dtype)
                 values_BTGK = values.view(B, T, self.config.key_value_heads, self.config.head_width)
             inputs = (x_BTD, start_BTD, angles, memory, mask_B1TS, values_BTGK)
             if self.recompute and torch.is_grad_enabled():
@@ -371,6 +387,35 @@ class Transformer(nn.Module):
             if isinstance(module, Linear):
                 module.in_float8 = fits_float8(module.weight)
 
+    def hold(self) -> list[Held]:
+        """Do what a step's passes share, until `release`: see `model.held`. Returns what is held."""
+        everything: list[Held] = []
+        if "tables" in ON:
+            for table in (module for module in self.modules() if isinstance(module, nn.Embedding)):
+                if table.weight.requires_grad and table.weight.grad is None:
+                    table.weight.grad = torch.zeros_like(table.weight)
+        if self.precision != torch.bfloat16:
+            return everything
+        for block in self.model.layers:
+            block.by_rows = "rows" in ON
+            attention, feed = block.self_attn, block.mlp
+            parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+            groups = [(attention, parts), *((one, (one,)) for one in (attention.o_proj, *feed.children()))]
+            for owner, members in groups:
+                if not all(_can_be_held(one) for one in members):
+                    continue
+                in_float8 = all(one.in_float8 for one in members)
+                if ("float8" if in_float8 else "held") in ON:
+                    owner.held = hold([one.weight for one in members], in_float8=in_float8)
+                    everything.append(owner.held)
+        return everything
+
+    def release(self) -> None:
+        """Forget what `hold` did, but for the gradients."""
+        for module in self.model.layers.modules():
+            if isinstance(module, Linear | Attention) and module.held is not None:
+                module.held = None
+
     def initialize(self, seed: int) -> None:
         """Draw the starting weights from `seed`, as the shape's own makers do.
 
@@ -384,6 +429,10 @@ class Transformer(nn.Module):
         with torch.no_grad():
             for name, weight in self.named_parameters():
                 start(name, weight, self.config, generator)
+
+
+def _can_be_held(part: nn.Module) -> bool:
+    return type(part) is Linear and part.bias is None and not part.adapted and part.weight.requires_grad
 
 
 def _one_before(x_BTD: Tensor, positions_BT: Tensor, mask_B1TS: Tensor | None) -> Tensor:

@@ -50,6 +50,7 @@ VARIANTS: list[tuple[str, str, list[str], dict[str, Any] | None, float]] = [
     ("all", "bfloat16", ALL, None, 15),
     ("float8 plain", "float8", [], None, 20),
     ("float8 all", "float8", [*ALL, "float8"], None, 25),
+    ("all, hooked", "bfloat16", [*(one for one in ALL if one != "added"), "hooked"], None, 12),
     ("all but added", "bfloat16", [one for one in ALL if one != "added"], None, 12),
     ("all but rows", "bfloat16", [one for one in ALL if one != "rows"], None, 12),
     ("all and chunk", "bfloat16", [*ALL, "chunk"], None, 5),

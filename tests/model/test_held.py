@@ -45,7 +45,7 @@ def learned(preset: str, switches: set[str], *, in_float8: bool = False, steps: 
     return losses, gradients
 
 
-@pytest.mark.parametrize("switches", [{"tables"}, {"held"}, {"held", "added"}, {"rows"}, EVERY])
+@pytest.mark.parametrize("switches", [{"tables"}, {"held"}, {"held", "added"}, {"held", "hooked"}, {"rows"}, EVERY])
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_what_passes_share_leaves_loss_and_gradients_as_they_were(preset, switches):
     expected_losses, expected = learned(preset, set())

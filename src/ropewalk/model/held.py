@@ -22,6 +22,7 @@ from ropewalk.model.float8 import by_columns, multiply, quantize, scaled, widest
 
 # tables: embeddings' gradients are added in place. fused: by compiled loops, the rounding to bfloat16 with them.
 # held: weights are rounded once a step. added: matrices' gradients are added in place.
+# hooked: in place of "added", by a hook after each product, for what is not in float8.
 # rows: the scales' gradients are summed by rows first. muon: the optimizer's loops are compiled.
 # chunk: the loss reads a whole pass of logits at once. float8: scales of the first pass serve the others.
 ON: set[str] = {name for name in os.environ.get("ROPEWALK_GPU", "").split(",") if name}
@@ -50,17 +51,31 @@ def hold(weights: Sequence[Tensor], *, in_float8: bool) -> Held:
     parts = [weight.detach() if in_float8 else weight.detach().bfloat16() for weight in weights]
     weight_RC = parts[0] if len(parts) == 1 else torch.cat(parts)
     sum_RC = None
-    if "added" in ON:
+    hooked = "hooked" in ON and not in_float8
+    if "added" in ON or hooked:
         sum_RC = torch.zeros_like(weight_RC, dtype=torch.float32)
         for weight, part in zip(weights, sum_RC.split([len(weight) for weight in weights]), strict=True):
             if weight.grad is not None:
                 part.copy_(weight.grad)
             weight.grad = part
+    if hooked and sum_RC is not None:
+        _add_gradients(weight_RC, sum_RC)
     if not in_float8:
         return Held(weight_RC, sum_RC)
     weight8_RC, columns8_RC, scale = (_compiled(_both_ways) if "fused" in ON else _both_ways)(weight_RC)
     scales = torch.zeros(2, device=weight_RC.device, requires_grad=True)
     return Held(weight8_RC, sum_RC, columns8_RC, scale, scales)
+
+
+def _add_gradients(weight_RC: Tensor, sum_RC: Tensor) -> None:
+    """Whenever the rounded weight gets a gradient, it goes to the sum."""
+
+    def add(leaf_RC: Tensor) -> None:
+        assert leaf_RC.grad is not None
+        sum_RC.add_(leaf_RC.grad)
+        leaf_RC.grad = None
+
+    weight_RC.requires_grad_().register_post_accumulate_grad_hook(add)
 
 
 def _both_ways(weight_RC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,6 +93,8 @@ def keep_scales(held: Iterable[Held]) -> None:
 
 def held_linear(x: Tensor, held: Held, *weights: Tensor) -> Tensor:
     """`x @ weight.T` for x (..., C); the weights are those that `held` was made of."""
+    if held.weight_RC.requires_grad:
+        return functional.linear(x, held.weight_RC)
     x_NC = x.flatten(0, -2)
     if held.scales is None:
         product_NR = _HeldLinear.apply(x_NC, held.weight_RC, held.sum_RC, *weights)

@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from ropewalk.model.attention import attend, attend_held
 from ropewalk.model.cache import PAGE_TOKENS, KeyValueCache, Memory, Places
 from ropewalk.model.config import SMEAR_CHANNELS, VALUE_GATE_CHANNELS, ModelConfig
-from ropewalk.model.float8 import fits_float8, float8_linear
-from ropewalk.model.held import ON, Held, held_linear, hold, table_rows
+from ropewalk.model.embedding import look_up
+from ropewalk.model.float8 import InFloat8, Matrices, fits_float8, float8_linear
 from ropewalk.model.loss import Weights, linear_cross_entropy
 
 SHARPNESS = 1.2**2  # nanochat multiplies queries and keys by 1.2 each
@@ -57,16 +57,13 @@ def norm_of(config: ModelConfig) -> nn.Module:
 class Linear(nn.Linear):
     """A matrix kept in float32 and multiplied in the precision of what comes in, or, `in_float8`, in less."""
 
-    in_float8 = False
+    in_float8: InFloat8 | None = None
     adapted = False  # whether it adds to the product
-    held: Held | None = None  # while a step's passes share it
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if self.held is not None:
-            return held_linear(x, self.held, self.weight)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        if self.in_float8:
-            product = float8_linear(x, self.weight)
+        if self.in_float8 is not None:
+            product = float8_linear(x, self.in_float8, self.weight)
             return product if bias is None else product + bias
         return functional.linear(x, self.weight.to(x.dtype), bias)
 
@@ -119,7 +116,7 @@ class Attention(nn.Module):
         D, H, G, K = config.width, config.query_heads, config.key_value_heads, config.head_width
         self.heads, self.groups, self.head_width = H, G, K
         self.joined: nn.Module | None = None  # one matrix in the place of the next three
-        self.held: Held | None = None  # the three on top of each other, while a step's passes share them
+        self.in_float8: InFloat8 | None = None  # or their products as one, where they can be
         biases = config.attention_bias != "none"
         self.q_proj = Linear(D, H * K, bias=biases)
         self.k_proj = Linear(D, G * K, bias=biases)
@@ -163,22 +160,31 @@ class Attention(nn.Module):
     def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, T, heads x K).
 
-        On a GPU by one product, which fills it better than three; not in float8, where scaling them apart is faster.
+        On a GPU, and in float8, by one product: it fills a GPU better than three, and its factors are rounded once.
         """
         if self.joined is not None:
             widths = [self.heads * self.head_width, *(2 * [self.groups * self.head_width])]
             q, k, v = self.joined(x_BTD).split(widths, dim=-1)
             return q, k, v
         parts = (self.q_proj, self.k_proj, self.v_proj)
-        if self.held is not None:
-            product = held_linear(x_BTD, self.held, *(part.weight for part in parts))
-            q, k, v = product.split([part.out_features for part in parts], dim=-1)
-            return q, k, v
-        if not x_BTD.is_cuda or any(part.bias is not None or part.in_float8 or part.adapted for part in parts):
+        alone = any(part.bias is not None or part.in_float8 is not None or part.adapted for part in parts)
+        if alone or not (x_BTD.is_cuda or self.in_float8 is not None):
             return self.q_proj(x_BTD), self.k_proj(x_BTD), self.v_proj(x_BTD)
-        weight = torch.cat([part.weight for part in parts]).to(x_BTD.dtype)
-        q, k, v = functional.linear(x_BTD, weight).split([part.out_features for part in parts], dim=-1)
+        weights = [part.weight for part in parts]
+        if self.in_float8 is not None:
+            product = float8_linear(x_BTD, self.in_float8, *weights)
+        else:
+            product = functional.linear(x_BTD, torch.cat(weights).to(x_BTD.dtype))
+        q, k, v = product.split([part.out_features for part in parts], dim=-1)
         return q, k, v
+
+    def join_float8(self) -> None:
+        """Let queries, keys and values be one product in float8 where each alone would be one."""
+        parts = (self.q_proj, self.k_proj, self.v_proj)
+        if all(part.in_float8 is not None and part.bias is None for part in parts):
+            self.in_float8 = InFloat8()
+            for part in parts:
+                part.in_float8 = None
 
 
 class FeedForward(nn.Module):
@@ -209,8 +215,6 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Attention, then feed-forward, each added to the residual stream after a norm of its input."""
 
-    by_rows = False  # whether the scales' gradients are summed by rows first
-
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         if "residual_scales" in config.extras:
@@ -232,12 +236,7 @@ class Block(nn.Module):
         values_BTGK: Tensor | None = None,
     ) -> Tensor:
         """`start_BTD` is what the first block got; `values_BTGK` this layer's embeddings of the tokens, if it has any."""
-        if self.scaled and self.by_rows:  # a gradient that is summed by rows first is summed where the norm's is
-            share_BT1, start_share_BT1 = (
-                scale.expand(*x_BTD.shape[:-1], 1) for scale in (self.residual_scale, self.start_scale)
-            )
-            x_BTD = (share_BT1 * x_BTD + start_share_BT1 * start_BTD).to(x_BTD.dtype)
-        elif self.scaled:
+        if self.scaled:
             x_BTD = self.residual_scale.to(x_BTD.dtype) * x_BTD + self.start_scale.to(x_BTD.dtype) * start_BTD
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), angles, memory, mask_B1TS, values_BTGK)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
@@ -327,7 +326,8 @@ class Transformer(nn.Module):
         return self.model.norm(self._blocks(ids_BT, x_BTD, angles, mask_B1TS, cache, places))
 
     def _embed(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
-        x_BTD = table_rows(ids_BT, self.model.embed_tokens, torch.float32) if ON else self.model.embed_tokens(ids_BT)
+        table = self.model.embed_tokens
+        x_BTD = look_up(ids_BT, table, table.weight.dtype, compiled=self.compiled)
         if self.config.positions == "learned":
             x_BTD = x_BTD + self.model.embed_positions(positions_BT)
         if "embedding_norm" in self.config.extras:
@@ -353,7 +353,8 @@ class Transformer(nn.Module):
             if cache is not None and places is not None:
                 memory = cache.layer(layer, places)
             if self.config.has_value_embedding(layer):
-                values = table_rows(ids_BT, self.model.embed_values[str(layer)], x_BTD.dtype)
+                table = self.model.embed_values[str(layer)]
+                values = look_up(ids_BT, table, x_BTD.dtype, compiled=self.compiled)  # pyright: ignore[reportArgumentType]
                 values_BTGK = values.view(B, T, self.config.key_value_heads, self.config.head_width)
             inputs = (x_BTD, start_BTD, angles, memory, mask_B1TS, values_BTGK)
             if self.recompute and torch.is_grad_enabled():
@@ -384,37 +385,20 @@ class Transformer(nn.Module):
         """Multiply by the matrices inside blocks in float8, from activations in bfloat16 on. The head stays as it is."""
         self.precision = torch.bfloat16
         for module in self.model.layers.modules():
-            if isinstance(module, Linear):
-                module.in_float8 = fits_float8(module.weight)
-
-    def hold(self) -> list[Held]:
-        """Do what a step's passes share, until `release`: see `model.held`. Returns what is held."""
-        everything: list[Held] = []
-        if "tables" in ON:
-            for table in (module for module in self.modules() if isinstance(module, nn.Embedding)):
-                if table.weight.requires_grad and table.weight.grad is None:
-                    table.weight.grad = torch.zeros_like(table.weight)
-        if self.precision != torch.bfloat16:
-            return everything
-        for block in self.model.layers:
-            block.by_rows = "rows" in ON
-            attention, feed = block.self_attn, block.mlp
-            parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-            groups = [(attention, parts), *((one, (one,)) for one in (attention.o_proj, *feed.children()))]
-            for owner, members in groups:
-                if not all(_can_be_held(one) for one in members):
-                    continue
-                in_float8 = all(one.in_float8 for one in members)
-                if ("float8" if in_float8 else "held") in ON:
-                    owner.held = hold([one.weight for one in members], in_float8=in_float8)
-                    everything.append(owner.held)
-        return everything
-
-    def release(self) -> None:
-        """Forget what `hold` did, but for the gradients."""
+            if isinstance(module, Linear) and fits_float8(module.weight):
+                module.in_float8 = InFloat8()
         for module in self.model.layers.modules():
-            if isinstance(module, Linear | Attention) and module.held is not None:
-                module.held = None
+            if isinstance(module, Attention):
+                module.join_float8()
+
+    def matrices_in_float8(self) -> Matrices:
+        """What is multiplied by in float8, for `float8.held`."""
+        found = []
+        for module in self.model.layers.modules():
+            if isinstance(module, Linear | Attention) and module.in_float8 is not None:
+                parts = (module,) if isinstance(module, Linear) else (module.q_proj, module.k_proj, module.v_proj)
+                found.append((module.in_float8, [part.weight for part in parts]))
+        return found
 
     def initialize(self, seed: int) -> None:
         """Draw the starting weights from `seed`, as the shape's own makers do.
@@ -429,10 +413,6 @@ class Transformer(nn.Module):
         with torch.no_grad():
             for name, weight in self.named_parameters():
                 start(name, weight, self.config, generator)
-
-
-def _can_be_held(part: nn.Module) -> bool:
-    return type(part) is Linear and part.bias is None and not part.adapted and part.weight.requires_grad
 
 
 def _one_before(x_BTD: Tensor, positions_BT: Tensor, mask_B1TS: Tensor | None) -> Tensor:

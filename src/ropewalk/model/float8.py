@@ -38,7 +38,7 @@ class InFloat8:
 
     weight_RC, columns_RC: the matrix in float8, row after row and column after column. scale: what it was divided by.
     x_scale, d_scale: of what comes in and of the product's gradient. In the first pass they are leaves that require a
-        gradient, which is how a compiled backward pass gives out what it measured: their `grad` is the scale that was found.
+        gradient, which is how a compiled backward pass gives out what it measured: their `grad` is the scale to keep.
         Each is a tensor of its own, because Inductor takes no view of a larger one for a scale.
     """
 
@@ -58,9 +58,9 @@ class InFloat8:
         self.held = True
 
     def keep_scales(self) -> None:
-        """After a pass: let what it measured, with room, serve the others."""
+        """After a pass: let what it measured, if it did, serve the others."""
         if self.x_scale.grad is not None and self.d_scale.grad is not None:
-            self.x_scale, self.d_scale = self.x_scale.grad * ROOM, self.d_scale.grad * ROOM
+            self.x_scale, self.d_scale = self.x_scale.grad, self.d_scale.grad
 
 
 Matrices = Sequence[tuple[InFloat8, Sequence[Tensor]]]
@@ -136,7 +136,7 @@ class _Float8Linear(torch.autograd.Function):
         d8_NR = _round(d_NR, d_scale, torch.float8_e5m2)
         d_x_NC = _multiply(d8_NR, d_scale, columns8_RC, weight_scale, d_NR.dtype)
         d_weight_RC = _multiply(d8_NR.t().contiguous(), d_scale, _by_columns(x8_NC), x_scale, torch.float32)
-        found = (x_scale, d_scale) if ctx.asked and not ctx.kept else (None, None)
+        found = (x_scale * ROOM, d_scale * ROOM) if ctx.asked and not ctx.kept else (None, None)
         return d_x_NC, None, None, None, *found, None, *d_weight_RC.split(ctx.rows)
 
 

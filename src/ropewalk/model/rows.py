@@ -51,7 +51,7 @@ def states_and_targets(model: Transformer, rows: Rows) -> tuple[Tensor, Tensor]:
             return None
         tensor = torch.from_numpy(array)
         if device.type == "cuda":
-            tensor = tensor.pin_memory()  # from other memory a copy waits for the pass before it
+            tensor = tensor.contiguous().pin_memory()  # from other memory a copy waits for the pass before it
         return tensor.to(device, non_blocking=True)
 
     targets_N = there(rows.targets_BT).flatten()

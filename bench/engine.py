@@ -30,7 +30,6 @@ from harness import Target, answer, ask, compare, parser_of, worker, write
 
 HERE = Path(__file__).parent
 OURS = ("float32", "bfloat16", "int8")
-COMPILED = "int8, compiled"
 LLAMA, TRANSFORMERS = "llama.cpp, Q8_0", "transformers, float32"
 STEPS = 32
 QUALITY_TEXT = HERE.parent / "README.md"
@@ -65,18 +64,17 @@ def main() -> None:
 
 
 def contestants(job: str, llama_cpp: Path | None) -> list[str]:
-    """Those that can do a job. Only what decodes is compiled."""
+    """Those that can do a job."""
     if job == "prefix":
         return list(OURS)
     if job == "rollouts":
         return [*OURS, TRANSFORMERS]
-    compiled = [COMPILED] if job.startswith("decode") else []
-    return [*OURS, *compiled, TRANSFORMERS, *([LLAMA] if llama_cpp else [])]
+    return [*OURS, TRANSFORMERS, *([LLAMA] if llama_cpp else [])]
 
 
 def command(name: str, job: str, folder: Path, llama_cpp: Path | None) -> tuple[Path, list[str]]:
     """The script of a contestant and what it is told."""
-    if name in (*OURS, COMPILED):
+    if name in OURS:
         return HERE / "engine_worker.py", [job, name, str(folder)]
     return HERE / "engine_peer.py", [job, str(llama_cpp) if name == LLAMA else "transformers", str(folder)]
 
@@ -119,7 +117,7 @@ def race(job: str, folder: Path, llama_cpp: Path | None, *, rounds: int) -> dict
 def targets_of(job: str) -> list[Target]:
     kind, _, texts = job.partition(" ")
     if kind == "decode":
-        found = [Target(name, LLAMA, DECODE_TARGETS[int(texts)]) for name in ("int8", COMPILED)]
+        found = [Target("int8", LLAMA, DECODE_TARGETS[int(texts)])]
         return [*found, Target("float32", TRANSFORMERS, 1.5)] if int(texts) >= 16 else found
     return {"prefill": [Target("int8", LLAMA, 1.5)], "rollouts": [Target("float32", TRANSFORMERS, 2.0)]}.get(job, [])
 

@@ -45,13 +45,11 @@ def prompts(draws: random.Random, count: int, length: int) -> list[list[int]]:
     return [[draws.randrange(FIRST_ID, LAST_ID) for _ in range(length)] for _ in range(count)]
 
 
-def engine_of(folder: Path, contestant: str, slots: int):
-    """An engine whose texts end by their lengths alone: all contestants must write as much. `int8, compiled` is compiled."""
+def engine_of(folder: Path, precision: str, slots: int):
+    """An engine whose texts end by their lengths alone: all contestants must write as much."""
     from ropewalk.engine.load import load_engine
 
-    precision, _, compiled = contestant.partition(", ")
-    precision, compiling = cast("Precision", precision), "auto" if compiled else "off"
-    engine = load_engine(folder / "model", slots=slots, precision=precision, compiling=compiling)
+    engine = load_engine(folder / "model", slots=slots, precision=cast("Precision", precision))
     engine.stop_ids = frozenset()
     return engine
 

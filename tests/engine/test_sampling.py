@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.engine.small import new_engine
 
-from ropewalk.engine.sampling import Sampling, choose
+from ropewalk.engine.sampling import Sampling, choose, draw_plainly
 from ropewalk.engine.weighing import Weighing, weighed
 from ropewalk.runtime.errors import InputError, OptionError
 from ropewalk.runtime.seeds import generator
@@ -131,6 +131,50 @@ def test_draws_of_20_000_seeds_pass_a_chi_square_test(sampling):
     chi_square = ((counts[kept] - 20_000 * expected[kept]) ** 2 / (20_000 * expected[kept])).sum()
     freedom = kept.sum() - 1
     assert chi_square < freedom + 4 * np.sqrt(2 * freedom) + 4  # beyond the 99.9th percentile for 1 to 19 degrees
+
+
+def drawn(logits_BV: torch.Tensor, samplings: list[Sampling], draws_B: torch.Tensor, banned: list[int]):
+    """What the loop draws, and what `choose` does with the log-probabilities of that."""
+    ids = torch.tensor(banned, dtype=torch.long)
+    allowed_BV = logits_BV.index_fill(1, ids, -torch.inf)
+    expected_B = choose(allowed_BV, samplings, draws_B)
+    found_B, logprobs_B = draw_plainly(logits_BV.clone(), ids, samplings, draws_B)
+    return found_B, logprobs_B, expected_B, allowed_BV.log_softmax(dim=1)
+
+
+@pytest.mark.parametrize("vocabulary", [4, 1024, 1025, 5000])
+def test_the_loop_draws_what_its_plain_twin_does(vocabulary):
+    """But where the running sum passes the draw within rounding."""
+    generator_of = torch.Generator().manual_seed(vocabulary)
+    logits_BV = 4 * torch.randn(600, vocabulary, generator=generator_of)
+    logits_BV[0] = 0.0
+    logits_BV[1:5] *= 100  # all but one have no probability
+    draws_B = torch.rand(600, generator=generator_of)
+    draws_B[:4] = torch.tensor([0.0, 1 - 2**-24, 0.0, 1 - 2**-24])
+    samplings = [Sampling(1, temperature=(0.0, 0.3, 1.0, 2.5, 1e-6)[row % 5]) for row in range(600)]
+    found_B, logprobs_B, expected_B, all_BV = drawn(logits_BV, samplings, draws_B, [1, 3])
+    assert not torch.isin(found_B, torch.tensor([1, 3])).any()
+    assert (found_B == expected_B).float().mean() > 0.99
+    torch.testing.assert_close(logprobs_B, all_BV.gather(1, found_B[:, None])[:, 0], atol=2e-5, rtol=1e-5)
+    greedy = [row for row, sampling in enumerate(samplings) if not sampling.temperature]
+    assert torch.equal(found_B[greedy], expected_B[greedy])
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.7])
+def test_the_loop_s_draws_pass_a_chi_square_test(temperature):
+    logits = np.random.default_rng(1).normal(0, 1.5, 20).astype(np.float32)
+    expected = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
+    draws_B = torch.tensor([generator("sampling", seed).random(dtype=np.float32) for seed in range(20_000)])
+    logits_BV = torch.from_numpy(logits).repeat(20_000, 1)
+    ids_B, _, _, _ = drawn(logits_BV, [Sampling(1, temperature=temperature)] * 20_000, draws_B, [])
+    counts = np.bincount(ids_B.numpy(), minlength=20)
+    assert ((counts - 20_000 * expected) ** 2 / (20_000 * expected)).sum() < 19 + 4 * np.sqrt(38) + 4
+
+
+def test_samplings_that_ask_for_more_are_not_plain():
+    assert Sampling(1, temperature=0.3, seed=4, stop=("x",)).plain
+    asking = Sampling(1, top_k=3), Sampling(1, top_p=0.9), Sampling(1, min_p=0.1), Sampling(1, top_logprobs=1)
+    assert not any(sampling.plain for sampling in (*asking, Sampling(1, logit_bias=((1, 2.0),))))
 
 
 def test_a_seed_replays_a_text_exactly(model, tokenizer):

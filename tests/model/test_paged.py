@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from ropewalk.model import paged
+from ropewalk.model import loops, paged
 from ropewalk.model.attention import attend
 from ropewalk.model.cache import PAGE_TOKENS, Memory, Places
 
@@ -22,7 +22,7 @@ def case(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, Memory, torch
     q_BH1K = torch.randn(len(lengths), G * R, 1, K, generator=draws)
     mask_B11S = (torch.arange(pages * PAGE_TOKENS) < torch.tensor(lengths)[:, None])[:, None, None]
     nowhere = torch.zeros(len(lengths), dtype=torch.long)
-    return q_BH1K, Memory(k_GNK, v_GNK, Places(nowhere, table_BP, nowhere)), mask_B11S
+    return q_BH1K, Memory(k_GNK, v_GNK, Places(nowhere, table_BP, nowhere, nowhere)), mask_B11S
 
 
 def gathered(q_BH1K: torch.Tensor, memory: Memory, mask_B11S: torch.Tensor, *, scale: float) -> torch.Tensor:
@@ -36,7 +36,7 @@ def gathered(q_BH1K: torch.Tensor, memory: Memory, mask_B11S: torch.Tensor, *, s
 @pytest.fixture(params=["several threads", "one thread"])
 def kernel(request, monkeypatch):
     if request.param == "one thread":
-        monkeypatch.setattr(paged, "kernel", lambda: paged.compiled(parallel=False))
+        monkeypatch.setattr(loops, "attend", loops.loop(loops.attend.py_func))
 
 
 @torch.inference_mode()
@@ -53,7 +53,8 @@ def test_a_sequence_does_not_depend_on_those_beside_it():
     q_BH1K, memory, mask_B11S = case([40, 1, 33, 64, 5])
     together = paged.attend_pages(q_BH1K, memory, mask_B11S, scale=1.0)
     for row in range(5):
-        places = Places(memory.places.written_N, memory.places.table_BP[row : row + 1], memory.places.before_BT)
+        nowhere = memory.places.written_N
+        places = Places(nowhere, memory.places.table_BP[row : row + 1], nowhere, nowhere)
         alone = paged.attend_pages(
             q_BH1K[row : row + 1], Memory(memory.k_GNK, memory.v_GNK, places), mask_B11S[row : row + 1], scale=1.0
         )

@@ -14,22 +14,27 @@ import torch
 from torch import Tensor
 
 from ropewalk.engine.grammar import Grammars, matching
+from ropewalk.engine.graphs import Graphs
 from ropewalk.engine.guessing import guess
 from ropewalk.engine.pages import Pages, alike
-from ropewalk.engine.sampling import Sampling, choose
+from ropewalk.engine.sampling import Sampling, choose, draw_plainly
 from ropewalk.engine.stopping import StopStrings
 from ropewalk.engine.weighing import Weighing, weighed
 from ropewalk.model.cache import PAGE_TOKENS, KeyValueCache, pages_for
+from ropewalk.model.decoding import decode_in_loops
 from ropewalk.model.transformer import Transformer
 from ropewalk.runtime.errors import InputError
 from ropewalk.runtime.seeds import generator
 from ropewalk.tokenizer.encoding import StreamingDecoder, Tokenizer
 
 Finish = Literal["stop", "length", "error"]
+Told = tuple[int, float, tuple[tuple[int, float], ...]]  # an id, its log-probability, and its alternatives with theirs
 PREFILL_TOKENS = 512  # read of prompts in a step, more or less, so that those who decode wait for no longer
+GPU_PREFILL_TOKENS = 8192  # takes a GPU as little time
 PREFILL_TOGETHER_TOKENS = 32  # prompts of which as much is left, within that, are read in one batch
 GUESS_MOST_REQUESTS = 4  # beside more, a pass is bound by its products, and wrong guesses cost what they are
 MOST_CACHE_BYTES = 1 << 30
+GPU_CACHE_FRACTION = 0.5  # of the memory that is free
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class _Request:
         self.ids = list(prompt)
         self.length = 0
         self.pages: list[int] = []
+        self._row_P = np.zeros(pages_for(engine.model.config.context_tokens), np.int64)
+        self._row_of, self._in_row = self.pages, 0
         self.twin_of: _Request | None = None
         self.decoder = StreamingDecoder(engine.tokenizer)
         self.stops = StopStrings(sampling.stop)
@@ -103,6 +110,16 @@ class _Request:
     def left(self) -> int:
         """How many ids are not in the cache."""
         return len(self.ids) - self.length
+
+    @property
+    def row_P(self) -> np.ndarray:  # noqa: N802 (a shape)
+        """Its pages as a row of a table for a whole context; only those that came behind are written."""
+        if self._row_of is not self.pages:
+            self._row_of, self._in_row = self.pages, 0
+        if self._in_row < len(self.pages):
+            self._row_P[self._in_row : len(self.pages)] = self.pages[self._in_row :]
+            self._in_row = len(self.pages)
+        return self._row_P
 
     @property
     def reads(self) -> bool:
@@ -138,7 +155,10 @@ class Engine:
     or as many as a gigabyte does. A whole context has always room. guess_tokens: how many to guess from what a text
     repeats.
 
-    The model computes where its weights lie; tokens are chosen on the CPU, by the same draws everywhere.
+    compiled: decode in loops of our own on a CPU, by replayed CUDA graphs on a GPU; else operation by operation.
+    graphs: True takes the graphs' steps on a CPU too, one by one.
+
+    The model computes and tokens are chosen where its weights lie, by the same draws everywhere.
     """
 
     model: Transformer
@@ -147,28 +167,40 @@ class Engine:
     slots: int = 8
     cache_tokens: int | None = None
     guess_tokens: int = 0
+    compiled: bool = True
+    graphs: bool | None = None
     cache: KeyValueCache = field(init=False)
     pages: Pages = field(init=False)
     counts: Counts = field(init=False, default_factory=Counts)
     banned: Tensor = field(init=False)
     device: torch.device = field(init=False)
+    prefill_tokens: int = field(init=False)
     grammars: Grammars = field(init=False)
     _waiting: dict[int, _Request] = field(init=False, default_factory=dict)  # by number, first come first
     _active: dict[int, _Request] = field(init=False, default_factory=dict)  # by number, those longest active first
     _weights_seen: int = field(init=False, default=0)
+    _graphs: Graphs | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.device = self.model.model.embed_tokens.weight.device
         config, dtype = self.model.config, self.model.precision
         if self.cache_tokens is None:
             token_bytes = 2 * config.layers * config.key_value_heads * config.head_width * dtype.itemsize
-            self.cache_tokens = min(self.slots * config.context_tokens, MOST_CACHE_BYTES // token_bytes)
+            most_bytes = _room_bytes(self.device)
+            self.cache_tokens = min(self.slots * config.context_tokens, most_bytes // token_bytes)
         pages = pages_for(max(self.cache_tokens, config.context_tokens))
         self.cache, self.pages = KeyValueCache(config, pages=pages, dtype=dtype, device=self.device), Pages(pages)
+        on_gpu = self.device.type == "cuda"
+        if self.compiled:
+            decode_in_loops(self.model)
+        if self.graphs or (self.graphs is None and self.compiled and on_gpu):
+            self._graphs = Graphs(self.model, self.cache, slots=self.slots)
+        self.prefill_tokens = GPU_PREFILL_TOKENS if on_gpu else PREFILL_TOKENS
         # Padding and turn openers are never an answer; a model that was not taught about them might still draw one. Nor are
         # the ids by which a model made elsewhere is larger than its vocabulary.
         beyond = range(self.tokenizer.vocabulary, config.vocabulary)
-        self.banned = torch.tensor(sorted({*self.tokenizer.special.values(), *beyond} - self.stop_ids), dtype=torch.long)
+        banned = sorted({*self.tokenizer.special.values(), *beyond} - self.stop_ids)
+        self.banned = torch.tensor(banned, dtype=torch.long, device=self.device)
         self.grammars = Grammars(self.tokenizer, self.stop_ids)
 
     def generate(self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling]) -> list[Generation]:
@@ -330,7 +362,7 @@ class Engine:
     def _read_prompts(self) -> list[Token]:
         """Read on in prompts, those first that have been active for longest. Returns the first tokens behind whole ones."""
         tokens: list[Token] = []
-        room_tokens = PREFILL_TOKENS
+        room_tokens = self.prefill_tokens
         while room_tokens > 0 and (together := self._to_read(room_tokens)):
             left_tokens = sum(one.left for one in together)
             logits_BV = self._read(together)
@@ -348,13 +380,13 @@ class Engine:
         reading = [one for one in self._active.values() if one.reads]
         if not reading:
             return []
-        longest = min(reading[0].left, PREFILL_TOKENS)
-        alike_long = [one for one in reading if abs(min(one.left, PREFILL_TOKENS) - longest) < PREFILL_TOGETHER_TOKENS]
+        most, longest = self.prefill_tokens, min(reading[0].left, self.prefill_tokens)
+        alike_long = [one for one in reading if abs(min(one.left, most) - longest) < PREFILL_TOGETHER_TOKENS]
         return alike_long[: max(1, room_tokens // longest)]
 
     def _read(self, requests: Sequence[_Request]) -> Tensor:
-        """Read the next ids of each request. Returns the logits after the last that was read of each, (B, V), on the CPU."""
-        longest = min(max(one.left for one in requests), PREFILL_TOKENS)
+        """Read the next ids of each request. Returns the logits after the last that was read of each, (B, V)."""
+        longest = min(max(one.left for one in requests), self.prefill_tokens)
         pieces = [one.ids[one.length : one.length + longest] for one in requests]
         hidden_BTD = self._states(requests, pieces)
         for row, (one, piece) in enumerate(zip(requests, pieces, strict=True)):
@@ -362,7 +394,7 @@ class Engine:
                 self._tell_prompt(one, hidden_BTD[row])
             one.length += len(piece)
         ends_B = torch.tensor([len(piece) - 1 for piece in pieces], device=self.device)
-        return self.model.logits(hidden_BTD[torch.arange(len(requests), device=self.device), ends_B]).cpu()
+        return self.model.logits(hidden_BTD[torch.arange(len(requests), device=self.device), ends_B])
 
     def _decode(self, requests: Sequence[_Request]) -> list[Token]:
         """Read what was drawn last, and what is guessed to follow. Returns the next tokens, one more than guessed rightly.
@@ -372,8 +404,7 @@ class Engine:
         """
         few = len(requests) <= GUESS_MOST_REQUESTS
         guesses = [self._guess(one) if few else [] for one in requests]
-        hidden_BTD = self._states(requests, [[one.ids[-1], *ids] for one, ids in zip(requests, guesses, strict=True)])
-        logits_BTV = self.model.logits(hidden_BTD).cpu()
+        logits_BTV = self._logits(requests, guesses)
         tokens: list[Token] = []
         right = list(enumerate(requests))  # those who were guessed rightly so far
         for place in range(logits_BTV.shape[1]):
@@ -384,6 +415,14 @@ class Engine:
             if not right:
                 break
         return tokens
+
+    def _logits(self, requests: Sequence[_Request], guesses: Sequence[Sequence[int]]) -> Tensor:
+        """The logits behind what was drawn last and what is guessed to follow, (B, T, V)."""
+        if self._graphs and not any(guesses):
+            ids, positions = [one.ids[-1] for one in requests], [one.length for one in requests]
+            return self._graphs(ids, positions, [one.row_P for one in requests])[:, None]
+        hidden_BTD = self._states(requests, [[one.ids[-1], *ids] for one, ids in zip(requests, guesses, strict=True)])
+        return self.model.logits(hidden_BTD)
 
     def _guess(self, one: _Request) -> list[int]:
         """How a request may go on, as far as its pages have room."""
@@ -428,31 +467,36 @@ class Engine:
         following = one.prompt[one.length + 1 : one.length + 1 + len(hidden_TD)]
         if not following:
             return
-        logits_TV = self.model.logits(hidden_TD[: len(following)]).cpu().index_fill(1, self.banned, -torch.inf)
+        logits_TV = self.model.logits(hidden_TD[: len(following)]).index_fill(1, self.banned, -torch.inf)
         logprobs_TV = logits_TV.log_softmax(dim=1)
-        found_T = logprobs_TV.gather(1, torch.tensor(following)[:, None])[:, 0].tolist()
-        for token_id, logprob, logprobs_V in zip(following, found_T, logprobs_TV, strict=True):
-            one.read.append(ReadToken(token_id, logprob, _most_probable(logprobs_V, one.sampling.top_logprobs)))
+        ids_T, most = torch.tensor(following, device=self.device), one.sampling.top_logprobs
+        one.read += [ReadToken(*told) for told in _told(logprobs_TV, ids_T, [most] * len(following))]
 
     def _next(self, requests: Sequence[_Request], logits_BV: Tensor) -> list[Token]:
         """Choose the next token of each request; those that end with it leave their slots and pages."""
-        allowed_BV = logits_BV.index_fill(1, self.banned, -torch.inf)
-        logprobs_BV = allowed_BV.log_softmax(dim=1)
-        draws_B = torch.tensor([one.draws.random(dtype=np.float32) for one in requests])
-        weighings = {row: one.weighing for row, one in enumerate(requests) if one.weighing}
-        matchers = {row: one.matcher for row, one in enumerate(requests) if one.matcher}
-        matched_BV = matching(weighed(allowed_BV, weighings), matchers)
-        ids_B = choose(matched_BV, [one.sampling for one in requests], draws_B)
-        chosen_B = logprobs_BV.gather(1, ids_B[:, None])[:, 0]
         tokens = []
-        for row, (one, token_id, logprob) in enumerate(zip(requests, ids_B.tolist(), chosen_B.tolist(), strict=True)):
+        for one, (token_id, logprob, alternatives) in zip(requests, self._choose(requests, logits_BV), strict=True):
             text, finish = self._take(one, token_id)
-            alternatives = _most_probable(logprobs_BV[row], one.sampling.top_logprobs)
             tokens.append(Token(one.number, token_id, text, logprob, finish, alternatives, tuple(one.read)))
             one.read = []
             if finish is not None:
                 self._leave(one)
         return tokens
+
+    def _choose(self, requests: Sequence[_Request], logits_BV: Tensor) -> list[Told]:
+        """A token for each request, and what is told of it."""
+        samplings = [one.sampling for one in requests]
+        draws_B = torch.tensor([one.draws.random(dtype=np.float32) for one in requests])
+        if self.compiled and logits_BV.is_cpu and all(sampling.plain for sampling in samplings):
+            ids_B, logprobs_B = draw_plainly(logits_BV, self.banned, samplings, draws_B)
+            return [(token_id, logprob, ()) for token_id, logprob in zip(ids_B.tolist(), logprobs_B.tolist(), strict=True)]
+        allowed_BV = logits_BV.index_fill(1, self.banned, -torch.inf)
+        logprobs_BV = allowed_BV.log_softmax(dim=1)
+        weighings = {row: one.weighing for row, one in enumerate(requests) if one.weighing}
+        matchers = {row: one.matcher for row, one in enumerate(requests) if one.matcher}
+        matched_BV = matching(weighed(allowed_BV, weighings), matchers)
+        ids_B = choose(matched_BV, samplings, draws_B)
+        return _told(logprobs_BV, ids_B, [sampling.top_logprobs for sampling in samplings])
 
     def _take(self, one: _Request, token_id: int) -> tuple[str, Finish | None]:
         """Note a sequence's next token. Returns the text that it adds, and whether and why the text ends there."""
@@ -484,8 +528,22 @@ def _version(model: Transformer) -> int:
     return sum(weight._version for weight in model.parameters())
 
 
-def _most_probable(logprobs_V: Tensor, count: int) -> tuple[tuple[int, float], ...]:
-    if count == 0:
-        return ()
-    best = logprobs_V.topk(min(count, len(logprobs_V)))
-    return tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+def _room_bytes(device: torch.device) -> int:
+    """How much memory a cache may take that nobody gave a size."""
+    if device.type != "cuda":
+        return MOST_CACHE_BYTES
+    return int(GPU_CACHE_FRACTION * torch.cuda.mem_get_info(device)[0])
+
+
+def _told(logprobs_BV: Tensor, ids_B: Tensor, most_B: Sequence[int]) -> list[Told]:
+    """Ids, their log-probabilities and the most probable in their places, as many as asked, fetched in one piece."""
+    best = logprobs_BV.topk(min(max(most_B), logprobs_BV.shape[1]), dim=1)
+    parts = (ids_B[:, None], logprobs_BV.gather(1, ids_B[:, None]), best.indices, best.values)
+    told = []
+    for most, (token_id, logprob, *rest) in zip(
+        most_B, torch.cat([part.double() for part in parts], dim=1).tolist(), strict=True
+    ):
+        ids, values = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        alternatives = tuple((int(other), value) for other, value in zip(ids[:most], values[:most], strict=True))
+        told.append((int(token_id), logprob, alternatives))
+    return told

@@ -135,8 +135,8 @@ def matching(logits_BV: Tensor, matchers: Mapping[int, Matcher]) -> Tensor:
     """
     if not matchers:
         return logits_BV
-    allowed_PV = torch.from_numpy(np.stack([matcher.allowed_V() for matcher in matchers.values()]))
-    rows_P = torch.tensor(list(matchers))
+    allowed_PV = torch.from_numpy(np.stack([matcher.allowed_V() for matcher in matchers.values()])).to(logits_BV.device)
+    rows_P = torch.tensor(list(matchers), device=logits_BV.device)
     kept_PV = logits_BV[rows_P]
     kept_PV[:, allowed_PV.shape[1] :] = -torch.inf
     kept_PV[:, : allowed_PV.shape[1]].masked_fill_(~allowed_PV, -torch.inf)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 from ropewalk.artifact import is_artifact, open_artifact
-from ropewalk.engine.compiled import compile_decoding
 from ropewalk.engine.engine import Engine
 from ropewalk.model import Compile, Precision
 from ropewalk.model.checkpoint import CONFIG, GENERATION_CONFIG, load_model
@@ -24,12 +23,14 @@ def load_engine(
     adapter: Path | None = None,
     precision: Precision = "auto",
     guess_tokens: int = 0,
-    compiling: Compile = "off",
+    compiling: Compile = "auto",
     beside: Transformer | None = None,
+    reading: bool = True,
 ) -> Engine:
     """Load a model and its tokenizer, onto the GPU if there is one; a model artifact is checked first.
 
     beside: the same model without the adapter, in the same precision: what the adapter does not touch is held once for both.
+    reading: nobody trains it: see `settle`.
 
     Raises:
         InputError, ArtifactError: no model there, a damaged one, or one without a tokenizer.
@@ -37,7 +38,7 @@ def load_engine(
     """
     if is_artifact(folder):
         open_artifact(folder, "model")
-    model = settle(load_model(folder, adapter=adapter), precision)
+    model = settle(load_model(folder, adapter=adapter), precision, reading=reading)
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocabulary > model.config.vocabulary:
         raise InputError(
@@ -46,9 +47,8 @@ def load_engine(
         )
     if beside is not None:
         share(model, beside)
-    if compiling == "auto":
-        compile_decoding(model)
-    return Engine(model, tokenizer, _stop_ids(folder), slots=slots, guess_tokens=guess_tokens)
+    compiled = compiling == "auto"
+    return Engine(model, tokenizer, _stop_ids(folder), slots=slots, guess_tokens=guess_tokens, compiled=compiled)
 
 
 def _stop_ids(folder: Path) -> frozenset[int]:

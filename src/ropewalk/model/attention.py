@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ropewalk.model.cache import Memory, Places
+from ropewalk.model.cache import Memory
 from ropewalk.model.paged import attend_pages, reads_pages
 
 
@@ -40,10 +40,6 @@ def attend_held(
     q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, memory: Memory, mask_B1TS: Tensor, *, sharpness: float
 ) -> Tensor:
     """Store the keys and values of new positions, and attend to all that the memory holds. Returns (B, H, T, K)."""
-    if torch.compiler.is_compiling():
-        places = memory.places
-        tensors = (q_BHTK, k_BGTK, v_BGTK, memory.k_GNK, memory.v_GNK, places.written_N, places.table_BP, mask_B1TS)
-        return _attend_held(*tensors, sharpness)
     if reads_pages(q_BHTK):
         memory.store(k_BGTK, v_BGTK)
         return attend_pages(q_BHTK, memory, mask_B1TS, scale=sharpness * q_BHTK.shape[-1] ** -0.5)
@@ -51,26 +47,21 @@ def attend_held(
     return attend(q_BHTK, k_BGSK, v_BGSK, mask_B1TS=mask_B1TS, sharpness=sharpness)
 
 
-@torch.library.custom_op("ropewalk::attend_held", mutates_args=("k_GNK", "v_GNK"))
-def _attend_held(
-    q_BHTK: Tensor,
-    k_BGTK: Tensor,
-    v_BGTK: Tensor,
-    k_GNK: Tensor,
-    v_GNK: Tensor,
-    written_N: Tensor,
-    table_BP: Tensor,
-    mask_B1TS: Tensor,
+def turns_there(q_BHTK: Tensor) -> bool:
+    """Whether `attend_there` is for these queries: one a sequence on a GPU, and nothing to learn."""
+    return q_BHTK.is_cuda and q_BHTK.shape[2] == 1 and not torch.is_grad_enabled()
+
+
+def attend_there(
+    q_BH1K: Tensor,
+    k_BG1K: Tensor,
+    v_BG1K: Tensor,
+    angles: tuple[Tensor, Tensor] | None,
+    memory: Memory,
+    *,
     sharpness: float,
 ) -> Tensor:
-    """`attend_held` as one operator that a compiler does not look into.
+    """`attend_held` for one new position a sequence on a GPU, before queries and keys are turned. Returns (B, H, 1, K)."""
+    from ropewalk.model.paged_gpu import attend_pages  # with Triton, which comes with torch for CUDA
 
-    It would copy the whole cache to write to it (half the speed at 16 texts), and compile anew as texts grow.
-    """
-    memory = Memory(k_GNK, v_GNK, Places(written_N, table_BP, written_N))
-    return attend_held(q_BHTK, k_BGTK, v_BGTK, memory, mask_B1TS, sharpness=sharpness).contiguous()
-
-
-@_attend_held.register_fake
-def _(q_BHTK: Tensor, *rest: object) -> Tensor:
-    return torch.empty_like(q_BHTK, memory_format=torch.contiguous_format)
+    return attend_pages(q_BH1K, k_BG1K, v_BG1K, angles, memory, scale=sharpness * q_BH1K.shape[-1] ** -0.5)

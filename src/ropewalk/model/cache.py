@@ -28,12 +28,13 @@ class Places:
     """Where a forward pass writes and what it reads, the same in every layer.
 
     written_N: the new positions' places among all of the cache's. table_BP: the pages of each sequence. before_BT: the
-    places one position before the new ones.
+    places one position before the new ones. positions_BT: the new positions.
     """
 
     written_N: Tensor
     table_BP: Tensor
     before_BT: Tensor
+    positions_BT: Tensor
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,16 @@ class KeyValueCache:
     beginning is then held once. Page 0 is nobody's: rows end with it, and padding is written there.
 
     Memory is taken as pages are written to, in doublings, up to `pages`: 65,536 tokens of SmolLM2 would take 3 GB at once,
-    and few conversations come near. What a page held before is never looked at, so pages are not cleared.
+    and few conversations come near. On a GPU it is taken at once: what a CUDA graph reads may not move, and nothing there is
+    to wait for the highest page. What a page held before is never looked at, so pages are not cleared.
     """
 
     def __init__(
         self, config: ModelConfig, *, pages: int, dtype: torch.dtype = torch.float32, device: torch.device | None = None
     ) -> None:
         self.pages = pages
-        places = min(FIRST_PAGES, 1 + pages) * PAGE_TOKENS
+        self.whole = device is not None and device.type == "cuda"
+        places = (1 + pages if self.whole else min(FIRST_PAGES, 1 + pages)) * PAGE_TOKENS
         shape = (config.key_value_heads, places, config.head_width)
         self.k_LGNK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
         self.v_LGNK = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
@@ -87,13 +90,14 @@ class KeyValueCache:
 
     def places(self, table_BP: Tensor, positions_BT: Tensor) -> Places:
         """Where these positions of the sequences with these pages lie. Takes memory for them."""
-        self._grow(int(table_BP.max()) + 1)
+        if not self.whole:
+            self._grow(int(table_BP.max()) + 1)
 
         def place_of(of_BT: Tensor) -> Tensor:
             return table_BP.gather(1, of_BT // PAGE_TOKENS) * PAGE_TOKENS + of_BT % PAGE_TOKENS
 
         before_BT = place_of((positions_BT - 1).clamp(min=0))
-        return Places(place_of(positions_BT).flatten(), table_BP, before_BT)
+        return Places(place_of(positions_BT).flatten(), table_BP, before_BT, positions_BT)
 
     def layer(self, layer: int, places: Places) -> Memory:
         """One layer's part, for a pass that writes and reads there."""
@@ -107,9 +111,10 @@ class KeyValueCache:
     def copy(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Let pages hold what others do, pair by pair."""
         self._grow(max(targets, default=0) + 1)
+        source_N, target_N = torch.tensor([sources, targets], dtype=torch.long, device=self.x_1ND.device)
         for cache in (*self.k_LGNK, *self.v_LGNK, self.x_1ND):
             paged = cache.unflatten(1, (-1, PAGE_TOKENS))
-            paged[:, targets] = paged[:, sources]
+            paged.index_copy_(1, target_N, paged.index_select(1, source_N))
 
     def _grow(self, pages: int) -> None:
         """Take memory for so many pages, page 0 among them: the next power of two, as far as there may be."""

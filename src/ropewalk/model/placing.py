@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 
 from ropewalk.model import Precision
-from ropewalk.model.transformer import Linear, Transformer
+from ropewalk.model.joining import join, one_linear
+from ropewalk.model.transformer import LayerNorm, Linear, RMSNorm, Transformer
 from ropewalk.runtime.errors import OptionError
 
 
-def settle(model: Transformer, precision: Precision = "auto") -> Transformer:
+def settle(model: Transformer, precision: Precision = "auto", *, reading: bool = False) -> Transformer:
     """Put a model where it computes. Returns the model.
 
-    auto: float32, but bfloat16 activations on a GPU that has them. bfloat16 on a CPU: the matrices too. int8: see `int8`;
-    such a model can only be read.
+    auto: float32, but bfloat16 activations on a GPU that has them. bfloat16 on a CPU: the matrices too. int8: see `int8`.
+    reading: nobody trains it, so that on a GPU as well its matrices are held as they are multiplied, and joined.
 
     Raises:
         OptionError: int8 on a GPU. MachineError: int8 where torch has no product of bytes.
@@ -27,8 +28,11 @@ def settle(model: Transformer, precision: Precision = "auto") -> Transformer:
         return to_int8(model)
     if precision == "bfloat16" or (precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()):
         model.precision = torch.bfloat16
-    if precision == "bfloat16" and not on_gpu:
+    if on_gpu and reading:
+        join(model, one_linear)
+    if model.precision == torch.bfloat16 and (reading or not on_gpu):
         for layer in model.modules():
-            if isinstance(layer, Linear):  # a tied embedding keeps its own
-                layer.weight = torch.nn.Parameter(layer.weight.detach().bfloat16(), requires_grad=False)
+            if isinstance(layer, (Linear, RMSNorm, LayerNorm)):  # a tied embedding keeps its own
+                for name, weight in layer.named_parameters(recurse=False):
+                    setattr(layer, name, torch.nn.Parameter(weight.detach().bfloat16(), requires_grad=False))
     return model.to(torch.device("cuda", torch.cuda.current_device())) if on_gpu else model

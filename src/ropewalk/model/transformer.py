@@ -7,23 +7,36 @@ K head width, V vocabulary, L layers, N flattened tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ropewalk.model.attention import attend, attend_held
+from ropewalk.model.attention import attend, attend_held, attend_there, turns_there
 from ropewalk.model.cache import PAGE_TOKENS, KeyValueCache, Memory, Places
 from ropewalk.model.config import SMEAR_CHANNELS, VALUE_GATE_CHANNELS, ModelConfig
 from ropewalk.model.embedding import look_up
 from ropewalk.model.float8 import InFloat8, Matrices, fits_float8, float8_linear
 from ropewalk.model.loss import Weights, linear_cross_entropy
+from ropewalk.model.thin import is_thin, thin_linear
 
 SHARPNESS = 1.2**2  # nanochat multiplies queries and keys by 1.2 each
 Angles = tuple[Tensor, Tensor] | None
-Decode = Callable[[Tensor, Angles, Tensor, KeyValueCache, Places], Tensor]
+
+
+class Decode(Protocol):
+    """What takes one new token of each of some texts through all blocks: (B, 1, D) to (B, 1, D)."""
+
+    def takes(self, texts: int, /) -> bool:
+        """Whether it can take a token of each of so many now."""
+        ...
+
+    def __call__(self, x_B1D: Tensor, angles: Angles, mask_B11S: Tensor, cache: KeyValueCache, places: Places, /) -> Tensor:
+        """What comes out of the last block."""
+        ...
 
 
 class RMSNorm(nn.Module):
@@ -55,12 +68,18 @@ def norm_of(config: ModelConfig) -> nn.Module:
 
 
 class Linear(nn.Linear):
-    """A matrix kept in float32 and multiplied in the precision of what comes in, or, `in_float8`, in less."""
+    """A matrix kept in float32 and multiplied in the precision of what comes in, or, `in_float8`, in less.
+
+    thin: products of few tokens that nothing learns from are `thin_linear`'s.
+    """
 
     in_float8: InFloat8 | None = None
+    thin = False
     adapted = False  # whether it adds to the product
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if self.thin and is_thin(x):
+            return thin_linear(x, self.weight, None, self.bias)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.in_float8 is not None:
             product = float8_linear(x, self.in_float8, self.weight)
@@ -81,6 +100,13 @@ def rotary_frequencies(config: ModelConfig) -> Tensor:
     low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
     kept = ((turns - low) / (high - low)).clamp(0, 1)
     return frequencies * kept + frequencies / scaling.factor * (1 - kept)
+
+
+@cache
+def frequencies_on(device: torch.device, config: ModelConfig) -> Tensor:
+    """`rotary_frequencies` where they are needed, once: a step that becomes a CUDA graph copies nothing to the GPU."""
+    with torch.inference_mode(False):
+        return rotary_frequencies(config).to(device)
 
 
 def rotary_angles(positions_BT: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,6 +174,9 @@ class Attention(nn.Module):
             v_BTGK = v_BTGK + gates_BTG[..., None] * values_BTGK
         v_BGTK = v_BTGK.transpose(1, 2)
         q_BHTK, k_BGTK = self.q_norm(q_BHTK), self.k_norm(k_BGTK)
+        if memory is not None and turns_there(q_BHTK):
+            mixed_BHTK = attend_there(q_BHTK, k_BGTK, v_BGTK, angles, memory, sharpness=self.sharpness)
+            return self.o_proj(mixed_BHTK.view(B, T, self.heads * self.head_width))
         if angles is not None:
             q_BHTK, k_BGTK = rotate(q_BHTK, *angles), rotate(k_BGTK, *angles)
         if memory is None:
@@ -167,8 +196,8 @@ class Attention(nn.Module):
             q, k, v = self.joined(x_BTD).split(widths, dim=-1)
             return q, k, v
         parts = (self.q_proj, self.k_proj, self.v_proj)
-        alone = any(part.bias is not None or part.in_float8 is not None or part.adapted for part in parts)
-        if alone or not (x_BTD.is_cuda or self.in_float8 is not None):
+        one = x_BTD.is_cuda or self.in_float8 is not None
+        if not one or any(part.bias is not None or part.in_float8 is not None or part.adapted for part in parts):
             return self.q_proj(x_BTD), self.k_proj(x_BTD), self.v_proj(x_BTD)
         weights = [part.weight for part in parts]
         if self.in_float8 is not None:
@@ -308,8 +337,7 @@ class Transformer(nn.Module):
             positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]  # one row of positions serves all
         x_BTD, angles = self._embed(ids_BT, positions_BT), None
         if self.config.positions == "rotary":
-            frequencies = rotary_frequencies(self.config).to(ids_BT.device)
-            cos_B1TK, sin_B1TK = rotary_angles(positions_BT, frequencies)
+            cos_B1TK, sin_B1TK = rotary_angles(positions_BT, frequencies_on(ids_BT.device, self.config))
             angles = cos_B1TK.to(x_BTD.dtype), sin_B1TK.to(x_BTD.dtype)
         mask_B1TS = places = None
         if cache is not None:
@@ -344,7 +372,8 @@ class Transformer(nn.Module):
         places: Places | None,
     ) -> Tensor:
         B, T = ids_BT.shape
-        if self.decode is not None and T == 1 and cache is not None and places is not None and mask_B1TS is not None:
+        if self.decode is not None and T == 1 and cache is not None and self.decode.takes(B):
+            assert places is not None and mask_B1TS is not None
             return self.decode(x_BTD, angles, mask_B1TS, cache, places)
         start_BTD, half_way = x_BTD, self.config.layers // 2
         halfway_BTD = None

@@ -39,7 +39,7 @@ from ropewalk.tokenizer.files import TOKENIZER_JSON
 
 def practise(options: PracticeOptions, part: Part, kind: type[Practice]) -> dict[str, Any]:
     """Train by `kind`, save the folder, and return the facts."""
-    engine = load_engine(options.model, slots=1)
+    engine = load_engine(options.model, slots=1, reading=False)
     tools = tools_of(options.tools, index=options.index)
     context_tokens = engine.model.config.context_tokens
     tasks = tasks_of(engine.tokenizer, read_questions(options.tasks), context_tokens=context_tokens, tools=tools)
@@ -76,7 +76,7 @@ def practise(options: PracticeOptions, part: Part, kind: type[Practice]) -> dict
 
 def _reference(model: Transformer, options: PracticeOptions) -> Transformer:
     """The model as it came: without its adapters it is that itself."""
-    return load_engine(options.model, slots=1).model if options.lora_rank is None else model
+    return load_engine(options.model, slots=1, reading=False).model if options.lora_rank is None else model
 
 
 def _scorer(options: PracticeOptions) -> Transformer:

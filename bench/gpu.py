@@ -1,9 +1,11 @@
 """Training steps on one GPU, beside nanochat's, under ten minutes.
 
     python bench/gpu.py --nanochat nanochat --out bench/results/gpu.json
+    python bench/gpu.py --quick --only 'ropewalk, depth 24' 'ropewalk, depth 24, float8'
 
 Every contestant is a process of its own, alone on the GPU, and trains on ids drawn by lot: a step is eight passes and a step
-of the optimizer. The first two steps compile and are not counted; a rate is the median of the others'.
+of the optimizer. The first two steps compile and are not counted; a rate is the median of the others'. With --quick all run
+in one process, two steps of each count, and nothing is written: about a minute for two, most of it compilation.
 
 A share of the peak (MFU) counts 6 operations a weight that multiplies a token, and attention over the whole context
 (Chowdhery et al. 2022, app. B); what it is by the half that a causal model needs is given too.
@@ -12,6 +14,7 @@ A share of the peak (MFU) counts 6 operations a weight that multiplies a token, 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -19,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +52,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the result goes, JSON")
     parser.add_argument("--only", nargs="*", help="contestants, if not all")
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="two steps of each, in this process")
     parser.add_argument("--small", action="store_true", help="a tenth of the depth, to try this script")
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(CONTESTANTS[arguments.one], arguments.nanochat, small=arguments.small)))
+        print(json.dumps(measure(CONTESTANTS[arguments.one], arguments.nanochat, steps=STEPS, small=arguments.small)))
         return
     names = [name for name in arguments.only or CONTESTANTS if arguments.nanochat or not name.startswith("nanochat")]
+    if arguments.quick:
+        look(names, arguments.nanochat, small=arguments.small)
+        return
     found: dict[str, dict[str, Any]] = {}
     ceiling = products_per_second()
     for name in names:
@@ -69,6 +76,18 @@ def main() -> None:
         print(f"{name}: {lines[-1]}", file=sys.stderr, flush=True)
         if arguments.out:  # what stands is there, whatever becomes of the next
             write(result(found, ceiling, machine()), arguments.out)
+
+
+def look(names: Sequence[str], nanochat_folder: Path | None, *, small: bool) -> None:
+    """Print what two steps of each give, and its first step's seconds, one after another."""
+    import torch
+
+    for name in names:
+        print(f"{name}: {json.dumps(measure(CONTESTANTS[name], nanochat_folder, steps=2, small=small))}", flush=True)
+        torch.compiler.reset()
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def machine() -> dict[str, Any]:
@@ -139,7 +158,7 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measure(contestant: dict[str, Any], nanochat_folder: Path | None, *, small: bool) -> dict[str, Any]:
+def measure(contestant: dict[str, Any], nanochat_folder: Path | None, *, steps: int, small: bool) -> dict[str, Any]:
     """Train some steps and tell how fast they went."""
     import torch
 
@@ -151,7 +170,7 @@ def measure(contestant: dict[str, Any], nanochat_folder: Path | None, *, small: 
     else:
         step = ropewalk(config, contestant)
     began, losses, seconds = time.perf_counter(), [], []
-    for number in range(WARM_STEPS + STEPS):
+    for number in range(WARM_STEPS + steps):
         taken = timed(lambda: losses.append(step()))
         if number == 0:
             first = time.perf_counter() - began

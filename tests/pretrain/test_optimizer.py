@@ -11,8 +11,10 @@ import torch
 from ropewalk.model.config import portable
 from ropewalk.model.loss import linear_cross_entropy
 from ropewalk.model.transformer import Transformer
-from ropewalk.pretrain.optimizer import LearningRates, Optimizer, orthogonalize
+from ropewalk.pretrain.optimizer import LearningRates, Optimizer, even_out, move_fused, orthogonalize
 from ropewalk.pretrain.schedule import Schedule
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 
 RATES = LearningRates(matrix=0.02, embedding=0.1, head=0.006, norm=0.01)
 
@@ -100,3 +102,27 @@ def test_schedule_rises_stays_and_falls():
     assert rates[10:50] == [1.0] * 40
     assert all(late < early for early, late in pairwise(rates[50:]))
     assert 0.05 < rates[-1] < 0.08
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shape", [(64, 64), (128, 64), (64, 160)])
+def test_compiled_loops_move_matrices_as_the_plain_ones_do(shape, device):
+    """Two steps, of other rates; the updates are bfloat16's there, float32's here."""
+    torch.manual_seed(0)
+    side = (shape[0], 1) if shape[0] >= shape[1] else (1, shape[1])
+    weights = [torch.randn(shape, device=device) for _ in range(2)]
+    gradients = [torch.randn(2, *shape, device=device) for _ in range(2)]
+    averages_NRC, squares_N = torch.zeros(2, *shape, device=device), torch.zeros(2, *side, device=device)
+    expected = [weight.clone() for weight in weights]
+    averages, squares = averages_NRC.clone(), squares_N.clone()
+    for gradients_NRC, momentum, rate in zip(gradients, (0.9, 0.95), (0.02, 0.03), strict=True):
+        before = [weight.clone() for weight in weights]
+        move_fused(weights, gradients_NRC, averages_NRC, squares_N, momentum=momentum, decay=0.1 * rate, scale=rate)
+        averages.lerp_(gradients_NRC, 1 - momentum)
+        updates_NRC = even_out(orthogonalize(gradients_NRC.lerp(averages, momentum)), squares, decay=0.9)
+        for weight, update_RC, found, was in zip(expected, updates_NRC, weights, before, strict=True):
+            weight -= 0.1 * rate * weight * (update_RC * weight > 0)
+            weight -= rate * update_RC
+            assert float((found - weight).norm() / (weight - was).norm()) < 0.15
+        torch.testing.assert_close(averages_NRC, averages)
+        torch.testing.assert_close(squares_N, squares, rtol=0.05, atol=1e-4)

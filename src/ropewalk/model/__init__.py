@@ -15,6 +15,8 @@
     placing        where it computes, and in which precision
     int8           its matrices in eight bits, on CPUs
     float8         its products in less precision, on GPUs that have it
+    embedding      rows of its tables, whose gradient a GPU adds up in place
+    fused          loops over tensors that are compiled into one
     cache          keys and values of the positions already read
     loss           cross-entropy without ever holding the logits; bits per byte
     lora           low-rank adapters beside frozen weights

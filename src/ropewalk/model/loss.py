@@ -5,7 +5,6 @@ Shapes: N flattened tokens, D model width, V vocabulary.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ropewalk.model.fused import fused
+
 CHUNK_TOKENS = 512  # 512 x 8,192 float32 logits are 16.8 MB: the fastest of 256, 512 and 2,048 on 2 cores
 GPU_CHUNK_TOKENS = 8192  # a GPU wants products large enough to fill it
+GPU_LOGITS = 2**29  # at once where twice as many tokens come out even: 1.1 GB in bfloat16, a vocabulary of 32,768
 
 
 Weights = Tensor | Callable[[Tensor, slice], Tensor]
@@ -91,7 +93,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_head_VD = torch.zeros_like(head_VD) if wants_head else None
         multiplied_VD = head_VD.to(hidden_ND.dtype)
         barred = None if barred is None else barred.to(hidden_ND.device)
-        size = GPU_CHUNK_TOKENS if hidden_ND.is_cuda else CHUNK_TOKENS
+        size = _gpu_chunk(len(targets_N), len(head_VD)) if hidden_ND.is_cuda else CHUNK_TOKENS
         for start in range(0, len(targets_N), size):
             chunk = slice(start, start + size)
             targets_C1 = targets_N[chunk, None]
@@ -108,8 +110,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             else:
                 weights_N[chunk] = weights[chunk]
                 weights_C1 = weights_N[chunk, None] if wants_hidden or wants_head else None
-                fused = compiled and hidden_ND.is_cuda and len(logits_CV) == size  # others would be compiled size by size
-                read = _compiled_reading() if fused else read_logits
+                whole = compiled and hidden_ND.is_cuda and len(logits_CV) == size  # others would be compiled size by size
+                read = fused(read_logits) if whole else read_logits
                 losses_N[chunk], d_logits_CV = read(logits_CV, targets_C1, weights_C1, softcap)
             if d_logits_CV is not None and d_hidden_ND is not None:
                 torch.mm(d_logits_CV, multiplied_VD, out=d_hidden_ND[chunk])
@@ -166,9 +168,10 @@ def read_logits(
     return losses_C, slopes_CV.to(logits_CV.dtype)
 
 
-@functools.cache
-def _compiled_reading() -> Callable[..., tuple[Tensor, Tensor | None]]:
-    return torch.compile(read_logits, dynamic=False)
+def _gpu_chunk(tokens: int, vocabulary: int) -> int:
+    """How many tokens' logits a GPU holds at once."""
+    twice = 2 * GPU_CHUNK_TOKENS
+    return twice if tokens % twice == 0 and twice * vocabulary <= GPU_LOGITS else GPU_CHUNK_TOKENS
 
 
 def _add_product(sum_VD: Tensor, left_VC: Tensor, right_CD: Tensor) -> None:

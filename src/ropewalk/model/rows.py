@@ -47,15 +47,21 @@ def states_and_targets(model: Transformer, rows: Rows) -> tuple[Tensor, Tensor]:
     device = model.lm_head.weight.device
 
     def there(array: Any) -> Any:
-        return None if array is None else torch.from_numpy(array).to(device)
+        if array is None:
+            return None
+        tensor = torch.from_numpy(array)
+        if device.type == "cuda":
+            tensor = tensor.contiguous().pin_memory()  # from other memory a copy waits for the pass before it
+        return tensor.to(device, non_blocking=True)
 
+    targets_N = there(rows.targets_BT).flatten()
     hidden_BTD = model(
         there(rows.ids_BT),
         positions_BT=there(rows.positions_BT),
         documents_BT=there(rows.documents_BT),
         branches_BT=there(rows.branches_BT),
     )
-    hidden_ND, targets_N = hidden_BTD.flatten(0, 1), there(rows.targets_BT).flatten()
+    hidden_ND = hidden_BTD.flatten(0, 1)
     if rows.mask_BT.all():
         return hidden_ND, targets_N
     # The head is a third of a small model's work: spare it what nobody learns.

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from ropewalk.model.fused import fused
 from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain.world import ALONE, World
 
@@ -23,6 +24,8 @@ POLAR_EXPRESS = (
     (3.3184196573706015, -2.488488024314874, 0.51004894012372),
     (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
 )
+
+EVEN_DECAY = 0.9  # a step, of the mean squares that rows are evened out by
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,55 @@ def even_out(updates_NRC: Tensor, squares_N: Tensor, *, decay: float) -> Tensor:
     Orthogonal updates move some neurons by more than others (Li et al. 2025, NorMuon). `squares_N` holds the running mean
     squares, (N, R, 1) or (N, 1, C), and is brought up to date.
     """
+    return updates_NRC * even_factors(updates_NRC, squares_N, decay=decay)
+
+
+def even_factors(updates_NRC: Tensor, squares_N: Tensor, *, decay: float) -> Tensor:
+    """What `even_out` multiplies by, float32 and of the shape of `squares_N`."""
     along = 1 if squares_N.shape[1] == 1 else 2
-    mean_squares = updates_NRC.square().mean(dim=along, keepdim=True)
+    mean_squares = updates_NRC.float().square().mean(dim=along, keepdim=True)
     squares_N.lerp_(mean_squares, 1 - decay)
     scales = squares_N.clamp(min=1e-10).rsqrt()
     size = mean_squares.sum(dim=(1, 2), keepdim=True)
     scaled_size = (mean_squares * scales.square()).sum(dim=(1, 2), keepdim=True)
-    return updates_NRC * (scales * (size / scaled_size.clamp(min=1e-10)).sqrt())
+    return scales * (size / scaled_size.clamp(min=1e-10)).sqrt()
+
+
+def move_fused(
+    weights: list[Tensor],
+    gradients_NRC: Tensor,
+    averages_NRC: Tensor,
+    squares_N: Tensor,
+    *,
+    momentum: float,
+    decay: float,
+    scale: float,
+) -> None:
+    """What `Optimizer` does with the matrices of one shape, in compiled loops: a third as much is read and written.
+
+    decay: of the weights, where it agrees with the update. scale: what the even update is multiplied by.
+    """
+    # As tensors: a number would be compiled anew when it changes.
+    blend, shrink, share = (averages_NRC.new_full((), number) for number in (momentum, decay, scale))
+    x_NRC = fused(_blend)(averages_NRC, gradients_NRC, blend)
+    tall = x_NRC.shape[1] > x_NRC.shape[2]
+    x_NRC = _polar(x_NRC.mT).mT if tall else _polar(x_NRC)
+    factors_N = fused(even_factors)(x_NRC, squares_N, decay=EVEN_DECAY)
+    for weight, x_RC, factors in zip(weights, x_NRC, factors_N, strict=True):
+        fused(_move)(weight.detach(), x_RC, factors, shrink, share)
+
+
+def _blend(averages_NRC: Tensor, gradients_NRC: Tensor, momentum: Tensor) -> Tensor:
+    """Bring the averages up to date. Returns Nesterov's, of norm just below 1, in bfloat16."""
+    averages_NRC.lerp_(gradients_NRC, 1 - momentum)
+    updates_NRC = gradients_NRC.lerp(averages_NRC, momentum)
+    return (updates_NRC / (updates_NRC.norm(dim=(1, 2), keepdim=True) * 1.01 + 1e-7)).bfloat16()
+
+
+def _move(weight_RC: Tensor, x_RC: Tensor, factors: Tensor, decay: Tensor, scale: Tensor) -> None:
+    update_RC = x_RC.float() * factors
+    weight_RC.sub_(weight_RC * (update_RC * weight_RC > 0) * decay)
+    weight_RC.sub_(update_RC * scale)
 
 
 @dataclass(frozen=True)
@@ -125,6 +170,7 @@ class Optimizer:
             moves every direction of a matrix by the same amount, also those that its training had left alone.
         """
         self.rates, self.weight_decay, self.world = rates, weight_decay, world
+        self.compiled = model.compiled
         kinds: dict[str, list[tuple[str, Tensor]]] = defaultdict(list)
         for name, weight in model.named_parameters():
             if weight.requires_grad:
@@ -179,13 +225,18 @@ class Optimizer:
         if not named:
             return
         gradients_NRC = torch.stack([_gradient(weight) for _, weight in named])
-        averages_NRC = self.momentum[shape].lerp_(gradients_NRC, 1 - momentum)
+        averages_NRC, squares_N = self.momentum[shape], self.squares[shape]
+        decay, scale = rate * self.weight_decay, rate * max(1.0, shape[0] / shape[1]) ** 0.5
+        if self.compiled and gradients_NRC.is_cuda and gradients_NRC[0].numel() >= LEAST_FUSED:
+            weights = [weight for _, weight in named]
+            move_fused(weights, gradients_NRC, averages_NRC, squares_N, momentum=momentum, decay=decay, scale=scale)
+            return
+        averages_NRC.lerp_(gradients_NRC, 1 - momentum)
         updates_NRC = orthogonalize(gradients_NRC.lerp_(averages_NRC, momentum))
-        updates_NRC = even_out(updates_NRC, self.squares[shape], decay=0.9)
-        scale = rate * max(1.0, shape[0] / shape[1]) ** 0.5
+        updates_NRC = even_out(updates_NRC, squares_N, decay=EVEN_DECAY)
         for (_, weight), update_RC in zip(named, updates_NRC, strict=True):
             if self.weight_decay:
-                weight.sub_(weight * (update_RC * weight > 0), alpha=rate * self.weight_decay)
+                weight.sub_(weight * (update_RC * weight > 0), alpha=decay)
             weight.sub_(update_RC, alpha=scale)
 
     def _share_weights(self) -> None:
@@ -258,6 +309,7 @@ class Optimizer:
 
 
 LEAST_DEALT = 4096  # weights
+LEAST_FUSED = 4096  # weights: fewer are not worth compiling for
 
 
 def _rows(tensor: Tensor) -> Tensor:

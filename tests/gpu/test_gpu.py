@@ -127,7 +127,7 @@ def gradients_on(device: str, preset: str, precision: str, *, compiled: bool) ->
     ],
 )
 def test_gradients_of_several_passes_are_the_cpus(preset, precision, compiled, most):
-    """Of passes that add to one sum and, in float8, share weights and scales."""
+    """Of passes that add to one sum."""
     expected = gradients_on("cpu", preset, "float32", compiled=False)
     found = gradients_on("cuda", preset, precision, compiled=compiled)
     for name, gradient in expected.items():

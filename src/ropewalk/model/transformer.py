@@ -19,7 +19,7 @@ from ropewalk.model.attention import attend, attend_held, attend_there, turns_th
 from ropewalk.model.cache import PAGE_TOKENS, KeyValueCache, Memory, Places
 from ropewalk.model.config import SMEAR_CHANNELS, VALUE_GATE_CHANNELS, ModelConfig
 from ropewalk.model.embedding import look_up
-from ropewalk.model.float8 import InFloat8, Matrices, fits_float8, float8_linear
+from ropewalk.model.float8 import fits_float8, float8_linear
 from ropewalk.model.loss import Weights, linear_cross_entropy
 from ropewalk.model.thin import is_thin, thin_linear
 
@@ -73,16 +73,15 @@ class Linear(nn.Linear):
     thin: products of few tokens that nothing learns from are `thin_linear`'s.
     """
 
-    in_float8: InFloat8 | None = None
-    thin = False
+    in_float8 = thin = False
     adapted = False  # whether it adds to the product
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if self.thin and is_thin(x):
             return thin_linear(x, self.weight, None, self.bias)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        if self.in_float8 is not None:
-            product = float8_linear(x, self.in_float8, self.weight)
+        if self.in_float8:
+            product = float8_linear(x, self.weight)
             return product if bias is None else product + bias
         return functional.linear(x, self.weight.to(x.dtype), bias)
 
@@ -142,7 +141,6 @@ class Attention(nn.Module):
         D, H, G, K = config.width, config.query_heads, config.key_value_heads, config.head_width
         self.heads, self.groups, self.head_width = H, G, K
         self.joined: nn.Module | None = None  # one matrix in the place of the next three
-        self.in_float8: InFloat8 | None = None  # or their products as one, where they can be
         biases = config.attention_bias != "none"
         self.q_proj = Linear(D, H * K, bias=biases)
         self.k_proj = Linear(D, G * K, bias=biases)
@@ -189,31 +187,18 @@ class Attention(nn.Module):
     def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, T, heads x K).
 
-        On a GPU, and in float8, by one product: it fills a GPU better than three, and its factors are rounded once.
+        On a GPU by one product, which fills it better than three; not in float8, where scaling them apart is faster.
         """
         if self.joined is not None:
             widths = [self.heads * self.head_width, *(2 * [self.groups * self.head_width])]
             q, k, v = self.joined(x_BTD).split(widths, dim=-1)
             return q, k, v
         parts = (self.q_proj, self.k_proj, self.v_proj)
-        one = x_BTD.is_cuda or self.in_float8 is not None
-        if not one or any(part.bias is not None or part.in_float8 is not None or part.adapted for part in parts):
+        if not x_BTD.is_cuda or any(part.bias is not None or part.in_float8 or part.adapted for part in parts):
             return self.q_proj(x_BTD), self.k_proj(x_BTD), self.v_proj(x_BTD)
-        weights = [part.weight for part in parts]
-        if self.in_float8 is not None:
-            product = float8_linear(x_BTD, self.in_float8, *weights)
-        else:
-            product = functional.linear(x_BTD, torch.cat(weights).to(x_BTD.dtype))
-        q, k, v = product.split([part.out_features for part in parts], dim=-1)
+        weight = torch.cat([part.weight for part in parts]).to(x_BTD.dtype)
+        q, k, v = functional.linear(x_BTD, weight).split([part.out_features for part in parts], dim=-1)
         return q, k, v
-
-    def join_float8(self) -> None:
-        """Let queries, keys and values be one product in float8 where each alone would be one."""
-        parts = (self.q_proj, self.k_proj, self.v_proj)
-        if all(part.in_float8 is not None and part.bias is None for part in parts):
-            self.in_float8 = InFloat8()
-            for part in parts:
-                part.in_float8 = None
 
 
 class FeedForward(nn.Module):
@@ -414,20 +399,8 @@ class Transformer(nn.Module):
         """Multiply by the matrices inside blocks in float8, from activations in bfloat16 on. The head stays as it is."""
         self.precision = torch.bfloat16
         for module in self.model.layers.modules():
-            if isinstance(module, Linear) and fits_float8(module.weight):
-                module.in_float8 = InFloat8()
-        for module in self.model.layers.modules():
-            if isinstance(module, Attention):
-                module.join_float8()
-
-    def matrices_in_float8(self) -> Matrices:
-        """What is multiplied by in float8, for `float8.held`."""
-        found = []
-        for module in self.model.layers.modules():
-            if isinstance(module, Linear | Attention) and module.in_float8 is not None:
-                parts = (module,) if isinstance(module, Linear) else (module.q_proj, module.k_proj, module.v_proj)
-                found.append((module.in_float8, [part.weight for part in parts]))
-        return found
+            if isinstance(module, Linear):
+                module.in_float8 = fits_float8(module.weight)
 
     def initialize(self, seed: int) -> None:
         """Draw the starting weights from `seed`, as the shape's own makers do.

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from ropewalk.artifact import Part
-from ropewalk.model.float8 import held
 from ropewalk.model.rows import Rows, states_and_targets
 from ropewalk.model.transformer import Transformer
 from ropewalk.pretrain.averages import Averages, named
@@ -264,16 +263,12 @@ def learn_rows(model: Transformer, rows: Rows, *, pass_rows: int | None = None, 
     size = min(pass_rows or B, -(-B // world.size))
     counted = max(1, int(np.count_nonzero(rows.mask_BT)))
     loss = torch.zeros((), dtype=torch.float64, device=model.lm_head.weight.device)
-    in_float8 = model.matrices_in_float8()
-    with held(in_float8, compiled=model.compiled):
-        for start in range(world.rank * size, B, world.size * size):
-            hidden_ND, targets_N = states_and_targets(model, rows.some(slice(start, start + size)))
-            weights_N = torch.full((len(targets_N),), 1 / counted, device=hidden_ND.device)
-            loss_of_pass, _ = model.loss(hidden_ND, targets_N, weights_N)
-            loss_of_pass.backward()
-            loss += loss_of_pass.detach()  # asked for its value, a GPU would stand still between passes
-            for matrix, _ in in_float8 if len(targets_N) else ():  # where nothing is learned, nothing is measured
-                matrix.keep_scales()
+    for start in range(world.rank * size, B, world.size * size):
+        hidden_ND, targets_N = states_and_targets(model, rows.some(slice(start, start + size)))
+        weights_N = torch.full((len(targets_N),), 1 / counted, device=hidden_ND.device)
+        loss_of_pass, _ = model.loss(hidden_ND, targets_N, weights_N)
+        loss_of_pass.backward()
+        loss += loss_of_pass.detach()  # asked for its value, a GPU would stand still between passes
     return Learned(loss.item(), rows.tokens)
 
 

@@ -10,6 +10,7 @@ warm-down is made for its own end and not for that moment. At last training step
 times is that of the steps times that of the steps' durations.
 
 Both are compiled, have the same shape and read the same rows; nanochat's own loader would leave out what does not fit.
+It takes an hour of idle cores. Runs that have ended are kept in OUT.part, and the same command carries on behind them.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def main() -> None:
             + ", ".join(f"{name}'s times {factor:g}" for name, factor in factors.items())
         )
     write(results, arguments.out)
+    arguments.out.with_name(arguments.out.name + ".part").unlink()
 
 
 def choose_rates(arguments: argparse.Namespace, environment: Mapping[str, str]) -> tuple[dict[str, float], Any]:
@@ -65,7 +67,7 @@ def choose_rates(arguments: argparse.Namespace, environment: Mapping[str, str]) 
     for name, factors in FACTORS.items():
         with worker(WORKER, name, json.dumps(shape), environment=environment) as process:
             answer(process)
-            trials[name] = {factor: run(process, 0, factor, arguments.steps)[-1][1] for factor in factors}
+            trials[name] = {factor: run(process, name, shape, 0, factor, arguments)[-1][1] for factor in factors}
         print(name, trials[name], file=sys.stderr)
     return {name: min(ended, key=ended.__getitem__) for name, ended in trials.items()}, trials
 
@@ -82,7 +84,7 @@ def race(
         for process in workers.values():
             answer(process)
         curves = {
-            name: [run(process, seed, factors[name], arguments.steps) for seed in range(arguments.seeds)]
+            name: [run(process, name, shape, seed, factors[name], arguments) for seed in range(arguments.seeds)]
             for name, process in workers.items()
         }
         tokens = TIMED_STEPS * shape["rows"] * shape["context"]
@@ -125,12 +127,21 @@ def shape_of(run_folder: Path, depth: int, arguments: argparse.Namespace) -> dic
     }
 
 
-def run(process: Popen[str], seed: int, factor: float, steps: int) -> list[list[float]]:
-    """A run's curve of (step, held-out bits per byte)."""
-    assert process.stdin is not None
-    process.stdin.write(json.dumps({"seed": seed, "factor": factor, "steps": steps}) + "\n")
-    process.stdin.flush()
-    return answer(process)["curve"]
+def run(
+    process: Popen[str], name: str, shape: Mapping[str, Any], seed: int, factor: float, arguments: argparse.Namespace
+) -> list[list[float]]:
+    """A run's curve of (step, held-out bits per byte), made or as it was kept."""
+    kept = arguments.out.with_name(arguments.out.name + ".part")
+    curves: dict[str, list[list[float]]] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    key = f"{name}, {shape['tokens']}, depth {shape['depth']}, seed {seed}, factor {factor:g}, {arguments.steps} steps"
+    if key not in curves:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"seed": seed, "factor": factor, "steps": arguments.steps}) + "\n")
+        process.stdin.flush()
+        curves[key] = answer(process)["curve"]
+        kept.write_text(json.dumps(curves, indent=1), encoding="utf-8")
+        print(f"{key}: {curves[key][-1][1]:.4f} bits a byte", file=sys.stderr)
+    return curves[key]
 
 
 def steps_needed(curve: list[list[float]], bits: float) -> float:

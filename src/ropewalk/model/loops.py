@@ -343,4 +343,5 @@ def draw(logits_BV, banned, temperature_B, draws_B, ids_B, logprobs_B):
 
 def are_kept() -> bool:
     """Whether `decode` was compiled on this machine before."""
-    return any(Path(decode.stats.cache_path).glob("loops.decode-*.nbi"))
+    folder = decode.stats.cache_path
+    return folder is not None and any(Path(folder).glob("loops.decode-*.nbi"))

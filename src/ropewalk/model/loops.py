@@ -11,7 +11,9 @@ K head width, P pages, M places of a cache, S positions.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from math import factorial
 from pathlib import Path
 from typing import Any
@@ -49,18 +51,13 @@ def several(function: Kernel) -> Kernel:
 
 @cache
 def threads_are_safe() -> bool:
-    """Whether numba has threads here that may be called from several of Python's."""
+    """Whether numba has threads here that may be called from several of Python's: OpenMP's or TBB's. None is started yet."""
     setattr(config, "THREADING_LAYER", "threadsafe")  # noqa: B010  numba makes its settings as it loads
-    try:
-        loop(_try_threads, parallel=True)(np.zeros(2))
-    except ValueError:
-        return False
-    return True
-
-
-def _try_threads(zeros):
-    for place in prange(len(zeros)):
-        zeros[place] = 1
+    for name in ("omppool", "tbbpool"):
+        with suppress(ImportError):
+            import_module(f"numba.np.ufunc.{name}")
+            return True
+    return False
 
 
 def inlined(function: Kernel) -> Kernel:

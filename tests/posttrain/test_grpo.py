@@ -152,7 +152,7 @@ def test_a_bandit_finds_the_right_arm(tmp_path, tuned, pick):
     options = GrpoOptions(
         model=tuned.path,
         tasks=pick,
-        steps=25,
+        steps=40,
         prompts=2,
         samples=16,
         max_tokens=8,
@@ -171,7 +171,7 @@ def test_a_bandit_finds_the_right_arm(tmp_path, tuned, pick):
     assert rows[0]["held_back/reward_before"] == made.facts["before"]["reward"]
     assert made.inputs["model"]["digest"] == tuned.digest
     assert made.facts["conversations"] is True
-    assert made.facts["steps"] == 25
+    assert made.facts["steps"] == 40
 
 
 def test_steps_without_a_signal_move_nothing(tmp_path, tuned, write_lines):

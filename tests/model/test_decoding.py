@@ -76,6 +76,14 @@ def test_products_of_few_tokens_are_torchs(tokens, outputs):
     torch.testing.assert_close(thin_linear(x_NC[None], whole_RC)[0], x_NC @ whole_RC.float().t(), atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(70,), (0, 70), (2, 3, 70), (1, 1, 1, 70)])
+def test_products_take_any_leading_shape(shape):
+    x, weight_RC = torch.randn(shape), torch.randn(40, 70)
+    found, expected = thin_linear(x, weight_RC), x @ weight_RC.t()
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_only_what_is_few_and_teaches_nothing_is_thin():
     x_NC = torch.randn(3, 8)
     assert not is_thin(x_NC)

@@ -26,7 +26,7 @@ def thin_linear(x: Tensor, weight_RC: Tensor, scale_R: Tensor | None = None, bia
     product_NR = x.new_empty(len(x_NC), len(weight_RC))
     loops.use_threads()
     loops.multiply(*matrix(weight_RC, scale_R, bias_R), x_NC.numpy(), product_NR.numpy(), 0)
-    return product_NR.unflatten(0, x.shape[:-1])
+    return product_NR.view(*x.shape[:-1], len(weight_RC))
 
 
 def matrix(weight_RC: Tensor, scale_R: Tensor | None, bias_R: Tensor | None) -> loops.Matrix:

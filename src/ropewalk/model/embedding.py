@@ -22,7 +22,7 @@ def look_up(ids_BT: Tensor, table: nn.Embedding, dtype: torch.dtype, *, compiled
     weight_VD = table.weight
     if weight_VD.is_cuda and weight_VD.requires_grad and torch.is_grad_enabled():
         return InPlace.apply(ids_BT, weight_VD, dtype, compiled)  # pyright: ignore[reportReturnType]
-    return take_rows(ids_BT, weight_VD, dtype)
+    return table(ids_BT).to(dtype)
 
 
 def take_rows(ids_BT: Tensor, table_VD: Tensor, dtype: torch.dtype) -> Tensor:

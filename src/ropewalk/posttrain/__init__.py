@@ -51,8 +51,8 @@ from ropewalk.config import Estimate, Input, NotContent, Stage, build_stage
 from ropewalk.runtime.errors import OptionError
 
 SFT = Stage("sft", "model", version=4, libraries=("numpy", "torch"))
-PPO = Stage("ppo", "model", version=3, libraries=("numpy", "torch"))
-GRPO = Stage("grpo", "model", version=5, libraries=("numpy", "torch"))
+PPO = Stage("ppo", "model", version=4, libraries=("numpy", "torch"))
+GRPO = Stage("grpo", "model", version=6, libraries=("numpy", "torch"))
 DPO = Stage("dpo", "model", version=3, libraries=("numpy", "torch"))
 KTO = Stage("kto", "model", version=3, libraries=("numpy", "torch"))
 PROBE = Stage("probe", "probe", version=2, libraries=("jinja2", "matplotlib", "numpy", "torch"))

@@ -1,8 +1,9 @@
-"""Matrices in eight bits: a quarter of float32's bytes to read, and products that a CPU takes four of at a time.
+"""Matrices in eight bits: a quarter of float32's bytes to read.
 
-A matrix has a scale for each output. Activations have one for each token, and are multiplied as two bytes: the rounded value
-and, 254 times finer, what rounding left. Both go through one product, so that its error is that of the weights alone:
-activations in a single byte cost SmolLM2 ten times the divergence (0.044 nats a token; LOG.md).
+A matrix has a scale for each output. Few tokens are multiplied by loops that read its bytes as numbers (`thin`), and many by
+a product of bytes where the CPU has a fast one (VNNI), else by float32's. In the product of bytes an activation has a scale
+for each token and is two of them: the rounded value and, 254 times finer, what rounding left. So the error is that of the
+weights alone: activations in a single byte cost SmolLM2 ten times the divergence (0.044 nats a token; LOG.md).
 
 Shapes: N tokens, R outputs, C inputs.
 """
